@@ -2,7 +2,8 @@
 
 
 class BeholderError(Exception):
-    """The call was wrong: exit 2. Every package raises this root or a child of it; the door prints it as one line."""
+    """The call was wrong: exit 2. Every package raises this root or a child of it; the door prints it as one
+    line."""
 
     exit_code = 2
 

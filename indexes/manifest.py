@@ -1,4 +1,5 @@
-"""What makes a folder ours: `manifest.json` (kind, format number), written last and atomically; digests of files."""
+"""What makes a folder ours: `manifest.json` (kind, format number), written last and atomically; digests of
+files."""
 
 import hashlib
 import json
@@ -41,15 +42,20 @@ def check_file(folder: Path, record: FileRecord) -> None:
     """Raises FormatError unless the file is there with the recorded size and sha256."""
     path = folder / record.path
     if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
-        raise FormatError(f"{folder / MANIFEST} names {record.path}", "paths inside the folder", "Do not use it.")
+        raise FormatError(
+            f"{folder / MANIFEST} names {record.path}", "paths inside the folder", "Do not use it."
+        )
     if not path.is_file():
         raise FormatError(f"{path} is missing", "the file that manifest.json names", "Make the folder again.")
     if path.stat().st_size != record.bytes or sha256_file(path) != record.sha256:
-        raise FormatError(f"{path} was changed or cut", f"sha256 {record.sha256[:12]}", "Make the folder again.")
+        raise FormatError(
+            f"{path} was changed or cut", f"sha256 {record.sha256[:12]}", "Make the folder again."
+        )
 
 
 def publish(temporary: Path, path: Path) -> None:
-    """Moves a finished temporary file (or folder) to its name: after a crash there is the old one or the new one."""
+    """Moves a finished temporary file (or folder) to its name: after a crash there is the old one or the new
+    one."""
     if temporary.is_file():
         with temporary.open("rb") as stream:
             os.fsync(stream.fileno())
@@ -69,7 +75,9 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 
 def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
     """Sorted keys and fixed indentation: the same content is the same bytes."""
-    write_bytes_atomic(path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
+    write_bytes_atomic(
+        path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
+    )
 
 
 def write_manifest(folder: Path, kind: str, format: int, content: Mapping[str, Any]) -> None:
@@ -87,11 +95,15 @@ def read_manifest(
     if not folder.is_dir():
         raise FormatError(f"there is no folder {folder}", f"a folder of kind {kind}", "Check the path.")
     if not path.is_file():
-        raise FormatError(f"{folder} has no {MANIFEST}", f"a finished {kind} folder", "Check the path, or finish making it.")
+        raise FormatError(
+            f"{folder} has no {MANIFEST}", f"a finished {kind} folder", "Check the path, or finish making it."
+        )
     try:
-        content = json.loads(path.read_bytes())
+        content: Any = json.loads(path.read_bytes())
     except ValueError as error:
-        raise FormatError(f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again.") from error
+        raise FormatError(
+            f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again."
+        ) from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "nothing") if isinstance(content, dict) else "no object"
         raise FormatError(f"{folder} is of kind {found}", kind, "Check the path.")
@@ -103,4 +115,4 @@ def read_manifest(
     while number < newest:
         content = (upgrades or {})[number](content)
         number += 1
-    return content
+    return dict(content)
