@@ -1,0 +1,206 @@
+"""The record of a benchmark run: what was measured, by which command, on what machine and data. Owns kind
+and format.
+
+A run is one JSON file: {"kind": "beholder-run", "format": 1, "name", "command", "machine", "seed", "data",
+"numbers"}. `bench report` renders committed runs (docs/results/*.json) into the documents, so nothing here
+names a host or a path of the machine: paths in `command` are relative to the working folder or to
+$BEHOLDER_DATA, else names only.
+"""
+
+import json
+import os
+import platform
+import re
+import shlex
+from dataclasses import MISSING, asdict, dataclass, fields
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import FormatError
+from indexes.manifest import write_json_atomic
+
+from .stats import Interval
+
+KIND, FORMAT = "beholder-run", 1
+NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One measured value. Unit "share" is in [0, 1] and shown in percent; other units are shown as they
+    are.
+
+    low and high: 95 % interval over n queries, or the smallest and largest of n repeats where `spread` is
+    "range".
+    """
+
+    value: float
+    unit: str = "share"
+    low: float | None = None
+    high: float | None = None
+    n: int | None = None
+    chance: float | None = None
+    spread: str = "interval"
+
+    @classmethod
+    def of(cls, interval: Interval, chance: float | None = None) -> "Number":
+        return cls(interval.mean, "share", interval.low, interval.high, interval.n, chance)
+
+
+@dataclass(frozen=True)
+class Run:
+    """`machine`: cores, CPU and versions; `data`: digests and counts; `settings`: what the command does
+    not say.
+    """
+
+    name: str
+    command: str
+    machine: dict[str, Any]
+    seed: int
+    data: dict[str, Any]
+    numbers: dict[str, Number]
+    notes: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it; what was not measured (None) is left out of a number."""
+        content = {"kind": KIND, "format": FORMAT, **asdict(self), "notes": list(self.notes)}
+        content["numbers"] = {
+            key: {name: value for name, value in asdict(number).items() if value is not None}
+            for key, number in self.numbers.items()
+        }
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any], where: Path | str = "this run") -> "Run":
+        """Raises FormatError for another kind, another format, or missing and unknown fields."""
+        if content.get("kind") != KIND:
+            raise FormatError(f"{where} is of kind {content.get('kind', 'nothing')}", KIND, "Check the path.")
+        number = content.get("format")
+        if not isinstance(number, int) or number < 1:
+            raise FormatError(f"{where} has format {number!r}", f"{FORMAT}", "Run the benchmark again.")
+        if number > FORMAT:
+            raise FormatError(
+                f"{where} has format {number}", f"at most {FORMAT}", "Install a newer beholder."
+            )
+        try:
+            rest = {
+                key: value
+                for key, value in content.items()
+                if key not in ("kind", "format", "numbers", "notes")
+            }
+            numbers = {key: Number(**value) for key, value in content["numbers"].items()}
+            return cls(**rest, numbers=numbers, notes=tuple(content["notes"]))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise FormatError(
+                f"{where} does not hold a run ({error})", f"the fields of format {FORMAT}"
+            ) from error
+
+
+def write_run(path: Path, run: Run) -> None:
+    """Writes the run atomically; the folder is made. Raises FormatError for a name that a block could not
+    hold.
+    """
+    if not NAME.fullmatch(run.name):
+        raise FormatError(
+            f"the run's name is {run.name!r}", "lower-case letters, digits, '.', '_', '-'", "Give --name."
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json_atomic(path, run.to_dict())
+
+
+def read_run(path: Path) -> Run:
+    if not path.is_file():
+        raise FormatError(
+            f"there is no run {path}", "a JSON file that `bench` wrote", "Run the benchmark first."
+        )
+    try:
+        content = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(
+            f"{path} is not JSON ({error})", f"a file of kind {KIND}", "Run it again."
+        ) from error
+    if not isinstance(content, dict):
+        raise FormatError(f"{path} holds no JSON object", f"a file of kind {KIND}", "Run it again.")
+    return Run.from_dict(content, path)
+
+
+def describe_machine(device: str = "cpu") -> dict[str, Any]:
+    """Cores this process may use, CPU and accelerator model, versions: enough to judge a speed, nothing
+    that names a host.
+    """
+    machine: dict[str, Any] = {
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cpu": _cpu_model(),
+        "python": platform.python_version(),
+        "torch": _version("torch"),
+        "faiss": _version("faiss-gpu", "faiss-cpu", "faiss-gpu-cuvs"),
+    }
+    if device != "cpu":
+        import torch
+
+        machine["accelerator"] = torch.cuda.get_device_name(device)
+    return machine
+
+
+def command_of(verb: str, config: Any) -> str:
+    """The command line that gives this config: fields without a default are arguments, the others options.
+
+    Options that hold their default are left out. Field names are the options' names; a boolean is a flag.
+    """
+    words = ["beholder", *verb.split()]
+    options: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        option = "--" + field.name.replace("_", "-")
+        if field.default is MISSING:
+            words.append(_word(value))
+        elif value == field.default:
+            continue
+        elif isinstance(value, bool):
+            options.append(option)
+        elif isinstance(value, tuple):
+            options += [part for item in value for part in (option, _word(item))]
+        else:
+            options += [option, _word(value)]
+    return " ".join(words + options)
+
+
+def portable_path(path: Path) -> str:
+    """A path as a document may hold it: relative to the working folder, under $BEHOLDER_DATA, or the name
+    alone.
+    """
+    absolute = path.resolve()
+    root = os.environ.get("BEHOLDER_DATA")
+    if root and absolute.is_relative_to(Path(root).resolve()):
+        return "$BEHOLDER_DATA/" + absolute.relative_to(Path(root).resolve()).as_posix()
+    if absolute.is_relative_to(Path.cwd()):
+        return absolute.relative_to(Path.cwd()).as_posix()
+    return absolute.name
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, Path):
+        value = portable_path(value)
+        return value if value.startswith("$BEHOLDER_DATA") and " " not in value else shlex.quote(value)
+    if isinstance(value, str) and (os.sep in value and Path(value).exists()):  # a model given as a folder
+        return shlex.quote(portable_path(Path(value)))
+    return shlex.quote(str(value))
+
+
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    if information.is_file():
+        for line in information.read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def _version(*names: str) -> str | None:
+    for name in names:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            continue
+    return None
