@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from .errors import BeholderError, FormatError
 from .manifest import MANIFEST, FileRecord, check_file, publish, read_manifest, record_file, write_manifest
-from .vectors import Block, check_unit_rows, vector_blocks, write_vectors
+from .vectors import Block, VectorFile, check_unit_rows, write_vectors
 
 EMBEDDINGS = "beholder-embeddings"
 EMBEDDINGS_FORMAT = 1
@@ -136,10 +136,9 @@ def write_items(path: Path, items: Any) -> None:
 
     Raises BeholderError unless the table starts with ITEM_COLUMNS.
     """
-    if items.schema.remove_metadata().equals(ITEM_COLUMNS) is False:
-        known = pa.schema(list(items.schema)[: len(ITEM_COLUMNS)])
-        if not known.remove_metadata().equals(ITEM_COLUMNS):
-            raise BeholderError(f"items with columns {known}", f"{ITEM_COLUMNS} first", "Cast the table.")
+    known = pa.schema(list(items.schema)[: len(ITEM_COLUMNS)])
+    if not known.equals(ITEM_COLUMNS):
+        raise BeholderError(f"items with columns {known}", f"{ITEM_COLUMNS} first", "Cast the table.")
     temporary = path.with_name(f".{path.name}.tmp")
     # Metadata is dropped: pandas writes its version there.
     plain = items.replace_schema_metadata(None).combine_chunks()
@@ -211,7 +210,7 @@ class Embeddings:
         """(ids (n,) int64, vectors (n, D) float16) in row order, at most `rows` at a time, none across two
         shards: views of memory-mapped files."""
         for shard in self.manifest.shards:
-            yield from vector_blocks(self.folder / shard.vectors.path, self.manifest.dimension, rows)
+            yield from VectorFile(self.folder / shard.vectors.path, self.manifest.dimension).blocks(rows)
 
     def items(self) -> Any:
         """All items as one pyarrow table, in row order; a column that some shards lack is null there."""
@@ -268,7 +267,7 @@ def verify(folder: str | Path) -> int:
     embeddings, seen = Embeddings(folder), []
     for shard in manifest.shards:
         path = folder / shard.vectors.path
-        ids = checked_blocks(str(path), vector_blocks(path, manifest.dimension, 65536))
+        ids = checked_blocks(str(path), VectorFile(path, manifest.dimension).blocks(65536))
         check_rows(str(path), ids, embeddings.items_of(shard), shard.count)
         seen += ids
     check_ids(folder, seen, manifest.next_id)

@@ -57,23 +57,51 @@ def write_vectors(path: Path, dimension: int, blocks: Iterable[Block]) -> int:
     return rows
 
 
-def vector_blocks(path: Path, dimension: int, rows: int) -> Iterator[Block]:
-    """(ids (n,), vectors (n, D) float16) of at most `rows` rows, in file order: views of the memory-mapped
-    file, valid for as long as they are held. Raises FormatError for a file that is cut, no Arrow, or of
-    another width."""
-    try:
-        reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
-        if not reader.schema.equals(vector_schema(dimension)):
-            raise FormatError(
-                f"{path} holds {reader.schema}", f"ids and float16[{dimension}]", "Make the folder again."
-            )
-        for number in range(reader.num_record_batches):
-            batch = reader.get_batch(number)
-            ids = batch.column(0).to_numpy(zero_copy_only=True)
-            vectors = batch.column(1).values.to_numpy(zero_copy_only=True).reshape(len(ids), dimension)
+class VectorFile:
+    """A file of vectors, memory-mapped: ids (N,) int64 and rows of float16 by block or by position.
+
+    The arrays given out are views of the mapping (except those of `rows_at`) and keep it open as long as they
+    live. Raises FormatError for a file that is cut, is no Arrow file, or is of another width.
+    """
+
+    def __init__(self, path: Path, dimension: int) -> None:
+        self.dimension = dimension
+        self._batches: list[Block] = []
+        try:
+            reader = pa.ipc.open_file(pa.memory_map(str(path), "r"))
+            if not reader.schema.equals(vector_schema(dimension)):
+                found = f"{path} holds {', '.join(f'{f.name}: {f.type}' for f in reader.schema)}"
+                raise FormatError(found, f"ids and float16[{dimension}]", "Make the folder again.")
+            for number in range(reader.num_record_batches):
+                batch = reader.get_batch(number)
+                ids = batch.column(0).to_numpy(zero_copy_only=True)
+                values = batch.column(1).values.to_numpy(zero_copy_only=True)
+                self._batches.append((ids, values.reshape(len(ids), dimension)))
+        except (pa.ArrowException, OSError, ValueError) as error:
+            found = f"{path} cannot be read ({error})"
+            raise FormatError(found, "a file of vectors", "Make the folder again.") from error
+        self._starts = np.cumsum([0, *(len(ids) for ids, _ in self._batches)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def blocks(self, rows: int) -> Iterator[Block]:
+        """(ids (n,), vectors (n, D) float16) of at most `rows` rows, in file order."""
+        for ids, vectors in self._batches:
             for start in range(0, len(ids), rows):
                 yield ids[start : start + rows], vectors[start : start + rows]
-    except (pa.ArrowInvalid, OSError) as error:
-        raise FormatError(
-            f"{path} cannot be read ({error})", "a file of vectors", "Make the folder again."
-        ) from error
+
+    def ids(self) -> NDArray[np.int64]:
+        """All ids (N,) in file order, copied."""
+        return np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in self._batches)])
+
+    def rows_at(self, positions: NDArray[np.int64]) -> NDArray[np.float16]:
+        """The vectors (n, D) at positions (n,) in [0, N), in any order, copied."""
+        if len(self._batches) == 1:
+            return np.asarray(self._batches[0][1][positions], np.float16)
+        found = np.empty((len(positions), self.dimension), np.float16)
+        owners = np.searchsorted(self._starts, positions, side="right") - 1
+        for number in np.unique(owners):
+            mine = owners == number
+            found[mine] = self._batches[number][1][positions[mine] - self._starts[number]]
+        return found
