@@ -25,9 +25,10 @@ from .vectors import Block, VectorFile
 
 __all__ = ["Index", "IndexManifest", "load_index", "verify_index"]
 
-EXTRA = 6  # candidates beyond k: gaps between ranks k and k + 6 are nearly always above ROUNDING, save for
-duplicates # Two float32 sums of D <= 1,024 products of unit vectors differ by about 1e-6 at most; below this
-gap order is open. ROUNDING = 1e-5
+EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUNDING, save for duplicates
+# Two float32 sums of D <= 1,024 products of unit vectors differ by about 1e-6; within this gap either may
+# lead.
+ROUNDING = 1e-5
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
 GPU_MOST = 2048  # FAISS on a GPU returns at most so many per query, and probes at most so many lists
 
@@ -48,8 +49,8 @@ class Segment:
             self.faiss = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
-            raise FormatError(f"{path} cannot be read ({reason})", "a FAISS index", "Build it again.") from
-            error
+            found = f"{path} cannot be read ({reason})"
+            raise FormatError(found, "a FAISS index", "Build it again.") from error
         if not len(self.vectors) == self.faiss.ntotal == record.count or self.faiss.d != dimension:
             found = f"{path} holds {self.faiss.ntotal} vectors of width {self.faiss.d}"
             raise FormatError(found, f"{record.count} of width {dimension}", "Build it again.")
@@ -74,7 +75,10 @@ class Segment:
         """FAISS's positions (-1 for none) and scores, both (Q, count)."""
         import faiss
 
-        params = faiss.SearchParametersIVF(nprobe=nprobe) if self.nlist else None
+        params = None
+        if self.nlist:
+            params = faiss.SearchParametersIVF()
+            params.nprobe = nprobe
         with faiss_threads(len(queries), queries.shape[1], threads):
             if self.on_gpu:
                 with self._gpu:
@@ -105,8 +109,9 @@ class Segment:
             few[open_rows] = (positions >= 0).sum(axis=1) < k
             # What FAISS left out scores at most its last score, give or take rounding. -1 means nothing was
             # left out.
-            sure = (positions[:, -1] < 0) | (rough[:, -1] + ROUNDING * lengths[open_rows] < found.scores[:,
-            -1]) open_rows = open_rows[~sure] if fetch < total else open_rows[:0]
+            most = rough[:, -1] + ROUNDING * lengths[open_rows]
+            sure = (positions[:, -1] < 0) | (most < found.scores[:, -1])
+            open_rows = open_rows[~sure] if fetch < total else open_rows[:0]
             fetch = min(4 * fetch, total)
         return Neighbors(ids, scores), few
 
@@ -119,8 +124,9 @@ class Segment:
             part = positions[start : start + step]
             rows = self.vectors.rows_at(np.maximum(part, 0).reshape(-1)).astype(np.float64)
             rows = rows.reshape(*part.shape, -1)
-            scores[start : start + step] = (rows @ queries[start : start + step, :,
-            None].astype(np.float64))[..., 0]
+            scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[
+                ..., 0
+            ]
         scores[positions < 0] = -np.inf
         return best(scores, self.ids[np.maximum(positions, 0)], k)
 
@@ -133,15 +139,14 @@ class Index:
         self.folder, self.device = folder, device
         self.manifest = IndexManifest.read(folder)
         self._segments = [
-            Segment(folder, record, self.manifest.dimension, device, mmap) for record in
-            self.manifest.segments
+            Segment(folder, record, self.manifest.dimension, device, mmap)
+            for record in self.manifest.segments
         ]
-        self._owner = np.concatenate([np.empty(0, np.int64), *(s.ids for s in self._segments)])
-        self._rows = np.argsort(self._owner, kind="stable")
-        self._owner = self._owner[self._rows]  # ids in rising order; _rows: their rows, segments one after
-        another self._lock = threading.Lock()
-        self.exhaustive_fallbacks = 0  # queries that were searched again exactly, since IVF found fewer than
-        k
+        self._ids = np.concatenate([np.empty(0, np.int64), *(s.ids for s in self._segments)])
+        self._rows = np.argsort(self._ids, kind="stable")
+        self._ids = self._ids[self._rows]  # ids in rising order; _rows: where they are, over all segments
+        self._lock = threading.Lock()
+        self.exhaustive_fallbacks = 0  # queries searched again exactly, since IVF found fewer than k
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -180,9 +185,9 @@ class Index:
 
     def _rows_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
         ids = np.asarray(ids, np.int64)
-        places = np.searchsorted(self._owner, ids)
-        known = places < len(self._owner)
-        known[known] = self._owner[places[known]] == ids[known]
+        places = np.searchsorted(self._ids, ids)
+        known = places < len(self._ids)
+        known[known] = self._ids[places[known]] == ids[known]
         if not known.all():
             raise BeholderError(f"id {ids[~known][0]} is not in {self.folder}", "ids that a search returned")
         rows: NDArray[np.int64] = self._rows[places]
@@ -227,6 +232,6 @@ def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -
 
         # Not hasattr(faiss, "StandardGpuResources"): a GPU build has it on a machine without a GPU too.
         if faiss.get_num_gpus() == 0:
-            remedy = "Use device cpu, or install faiss-gpu and a driver; `beholder doctor` says what is
-            missing." raise BeholderError("device cuda, but FAISS sees no GPU", "a GPU", remedy)
+            remedy = "Use device cpu, or see what `beholder doctor` says is missing."
+            raise BeholderError("device cuda, but FAISS sees no GPU", "a GPU", remedy)
     return Index(Path(folder), device, mmap)

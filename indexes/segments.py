@@ -11,8 +11,16 @@ from typing import Any
 
 from .errors import BeholderError
 from .manifest import FileRecord, check_file, read_manifest, write_manifest
-from .shards import EncoderRecord, bad_manifest, check_ids, check_rows, checked_blocks, file_record,
-read_items from .vectors import VectorFile
+from .shards import (
+    EncoderRecord,
+    bad_manifest,
+    check_ids,
+    check_rows,
+    checked_blocks,
+    file_record,
+    read_items,
+)
+from .vectors import VectorFile
 
 INDEX = "beholder-index"
 INDEX_FORMAT = 1
