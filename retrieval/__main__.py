@@ -1,0 +1,74 @@
+"""The door: console script `beholder`. Verbs are imported when called, errors become one line."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from indexes.errors import BeholderError
+
+VERBS = {
+    "demo": "retrieval.cli:demo",
+    "embed": "retrieval.cli:embed",
+    "index": "retrieval.index_cli:app",
+    "search": "retrieval.cli:search",
+    "align": "rl.cli:app",
+    "bench": "benchmarks.cli:app",
+    "models": "retrieval.cli:models",
+    "doctor": "retrieval.cli:doctor",
+}
+
+
+class Door(TyperGroup):
+    """A group whose commands are the table above."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(VERBS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in VERBS:
+            return None
+        module, _, attribute = VERBS[cmd_name].partition(":")
+        target = getattr(importlib.import_module(module), attribute)
+        if not isinstance(target, typer.Typer):
+            function, target = target, typer.Typer(add_completion=False)
+            target.command()(function)
+        command = typer.main.get_command(target)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(cls=Door, add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+
+
+@app.callback()
+def beholder() -> None:
+    """Search your own pictures with words, and get those that match and are good to look at.
+
+    Example: beholder demo.  Any verb with --help says more; --debug shows the traceback of an error.
+    """
+
+
+def main() -> None:
+    """Runs the door. Exit 0: done; 1: a stated condition failed; 2: the call was wrong; 130: interrupted."""
+    debug = "--debug" in sys.argv
+    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    try:
+        app(prog_name="beholder")
+    except BeholderError as error:
+        if debug:
+            raise
+        print(f"beholder: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("beholder: stopped; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+if __name__ == "__main__":
+    main()

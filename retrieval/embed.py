@@ -1,0 +1,331 @@
+"""The embedding pipeline: folder -> decode workers -> batches -> encoder -> shards, resumable at any moment.
+
+Memory is bounded by one shard of vectors, the batches decoded ahead and the model; it does not grow with the corpus
+(the listing of names aside). Each shard is a unit of resume: see `plan.py`.
+"""
+
+import csv
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from indexes.errors import BeholderError, ConditionFailed
+from indexes.manifest import record_file, write_bytes_atomic
+from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_items, write_shard
+from indexes.vectors import vector_blocks
+
+from . import plan as plans
+from .encoders import Encoder, load_encoder
+from .images import MAX_PIXELS
+from .plan import Part, Plan, Unit
+from .workers import DecodePool, Decoded
+
+LEAST_BAD = 10  # so many bad pictures are always allowed: one in a folder of twenty is not a broken corpus
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class EmbedConfig:
+    """Options of `embed`. Vectors depend on model, batch_size, device and threads; bytes of shards on shard_size too."""
+
+    model: str = "beholder-mini"
+    batch_size: int = 64  # pictures
+    workers: int = 0  # decode processes; 0 = one per core
+    shard_size: int = 8192  # pictures per shard, the unit of resume
+    max_bad_share: float = 0.01  # of the pictures listed
+    device: str = "cpu"
+    threads: int = 0  # of the encoder on a CPU; 0 = torch's choice
+    captions: str | None = None  # a TSV with a column file or image, and one named caption or title
+    max_pixels: int = MAX_PIXELS
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} {getattr(self, name)}"
+            for name, least in {"batch_size": 1, "workers": 0, "shard_size": 1, "threads": 0, "max_pixels": 1}.items()
+            if getattr(self, name) < least
+        ]
+        if not 0 <= self.max_bad_share <= 1:
+            wrong.append(f"max_bad_share {self.max_bad_share}")
+        if wrong:
+            raise BeholderError(", ".join(wrong), "positive numbers and a share in [0, 1]", "Correct the options.")
+
+
+@dataclass
+class EmbedReport:
+    """What a run did; seconds per stage are summed over workers for read and decode."""
+
+    count: int = 0  # pictures in the folder now
+    new: int = 0
+    changed: int = 0
+    removed: int = 0
+    rejected: int = 0
+    embedded: int = 0  # pictures encoded by this run
+    resumed_shards: int = 0
+    wall_s: float = 0.0  # of the pipeline, without loading the model and starting workers
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "encode", "write"), 0.0))
+
+    @property
+    def pictures_per_s(self) -> float:
+        return self.embedded / self.wall_s if self.wall_s else 0.0
+
+
+def embed(
+    source: Path,
+    embeddings: Path,
+    config: EmbedConfig | None = None,
+    *,
+    encoder: Encoder | None = None,
+    progress: Progress | None = None,
+) -> EmbedReport:
+    """Brings the EMBEDDINGS folder up to the pictures of `source` and says what it took.
+
+    Raises ConditionFailed above `max_bad_share` (finished shards are kept), BeholderError for wrong calls: another
+    encoder than the folder's, an interrupted run with other settings, a folder that another process is writing.
+    """
+    config = config or EmbedConfig()
+    captions = read_captions(Path(config.captions)) if config.captions else {}
+    with plans.locked(embeddings):
+        encoder = encoder or load_encoder(config.model, config.device)
+        settings = _settings(config)
+        old = _existing(embeddings, encoder)
+        plan, resumed = plans.open_plan(source, embeddings, settings | {"source": _source(source, embeddings)}, config.shard_size)
+        if old is not None and not plan.units and len(plan.rejected) == 0 and _count_lines(embeddings) == 0:
+            return EmbedReport(count=old.count)
+        run = _Run(source, embeddings, config, encoder, plan, captions, progress or (lambda done, total: None))
+        return run.finish(old, resumed)
+
+
+class _Run:
+    """One carrying out of a plan."""
+
+    def __init__(
+        self,
+        source: Path,
+        folder: Path,
+        config: EmbedConfig,
+        encoder: Encoder,
+        plan: Plan,
+        captions: Mapping[str, str],
+        progress: Progress,
+    ) -> None:
+        self.source, self.folder, self.config, self.encoder = source, folder, config, encoder
+        self.plan, self.captions, self.progress = plan, captions, progress
+        self.report = EmbedReport(new=plan.new, changed=plan.changed, removed=plan.removed)
+        self.total = sum(len(unit.uris) for unit in plan.units if unit.copy_of is None)
+        self.done = 0
+
+    def finish(self, old: EmbeddingsManifest | None, resumed: bool) -> EmbedReport:
+        _set_threads(self.config)
+        next_id = old.next_id if old else 0
+        parts: list[Part] = []
+        rejected = [list(pair) for pair in self.plan.rejected]
+        with DecodePool(self.config.workers or os.cpu_count() or 1, self.config.max_pixels) as pool:
+            if self.total:
+                pool.warm()
+            started = time.perf_counter()
+            for unit in self.plan.units:
+                part = plans.read_part(self.folder, unit)
+                if part is not None:
+                    self.report.resumed_shards += 1
+                    self.done += len(unit.uris) if unit.copy_of is None else 0
+                else:
+                    part = self._copy(unit, old) if unit.copy_of is not None else self._embed(unit, pool, next_id)
+                    plans.write_part(self.folder, unit, part)
+                parts.append(part)
+                if part.shard is not None and unit.copy_of is None:
+                    next_id += part.shard.count
+                rejected += part.rejected
+                self._check_bad(rejected)
+            self.report.wall_s = time.perf_counter() - started
+            self.report.seconds |= {"read": pool.read_s, "decode": pool.decode_s}
+        self._check_bad(rejected)
+        self._publish(old, parts, rejected, next_id)
+        self._log(resumed)
+        return self.report
+
+    def _embed(self, unit: Unit, pool: DecodePool, first_id: int) -> Part:
+        """Decodes and encodes the pictures of a unit; batches hold good pictures only and end with the unit."""
+        good: list[Decoded] = []
+        rejected: list[list[str]] = []
+        vectors: list[Any] = []
+        batch: list[Any] = []
+        ahead = 3 * self.config.batch_size
+
+        def encode() -> None:
+            started = time.perf_counter()
+            vectors.append(self.encoder.encode_images(np.stack(batch)))
+            self.report.seconds["encode"] += time.perf_counter() - started
+            self.report.embedded += len(batch)
+            batch.clear()
+
+        for picture in pool.decoded(self.source, unit.uris, self.encoder.preprocessing, ahead):
+            self.done += 1
+            if picture.pixels is None:
+                rejected.append([picture.uri, picture.reason])
+                continue
+            batch.append(picture.pixels)
+            good.append(_without_pixels(picture))
+            if len(batch) == self.config.batch_size:
+                encode()
+                self.progress(self.done, self.total)
+        if batch:
+            encode()
+        self.progress(self.done, self.total)
+        seen = {picture.uri: [picture.bytes, picture.mtime_ns] for picture in good}
+        if not good:
+            return Part(None, rejected, seen)
+        started = time.perf_counter()
+        ids = np.arange(first_id, first_id + len(good), dtype=np.int64)
+        shard = write_shard(self.folder, unit.number, ids, np.concatenate(vectors), self._items(ids, good))
+        self.report.seconds["write"] += time.perf_counter() - started
+        return Part(shard, rejected, seen)
+
+    def _items(self, ids: Any, good: list[Decoded]) -> Any:
+        columns = {
+            "id": ids,
+            "uri": [picture.uri for picture in good],
+            "sha256": [picture.sha256 for picture in good],
+            "width": [picture.width for picture in good],
+            "height": [picture.height for picture in good],
+            "bytes": [picture.bytes for picture in good],
+            "caption": [self.captions.get(picture.uri) for picture in good],
+        }
+        return pa.table(columns, schema=ITEM_COLUMNS)
+
+    def _copy(self, unit: Unit, old: EmbeddingsManifest | None) -> Part:
+        """The rows of a shard whose pictures are still there unchanged, without encoding them again."""
+        if old is None:
+            raise BeholderError(f"{self.folder} lost its manifest", "the manifest it had", "Use a new folder.")
+        shard = next(shard for shard in old.shards if shard.number == unit.copy_of)
+        items = read_items(self.folder / shard.items.path)
+        lost = set(unit.uris)
+        keep = np.array([uri not in lost for uri in items.column("uri").to_pylist()])
+        if not keep.any():
+            return Part(None, [], {})
+        vectors = np.concatenate(
+            [block for _, block in vector_blocks(self.folder / shard.vectors.path, old.dimension, 65536)]
+        )[keep]
+        kept = items.filter(pa.array(keep))
+        copied: ShardRecord = write_shard(self.folder, unit.number, kept.column("id").to_numpy(), vectors, kept)
+        return Part(copied, [], {})
+
+    def _check_bad(self, rejected: list[list[str]]) -> None:
+        """Too many bad pictures end the run as soon as that is known; the list says which."""
+        self.report.rejected = len(rejected)
+        if len(rejected) <= max(LEAST_BAD, self.config.max_bad_share * self.plan.listed):
+            return
+        self._write_rejected(rejected)
+        raise ConditionFailed(
+            f"{len(rejected)} of {self.plan.listed} pictures are bad (first: {rejected[0][0]}: {rejected[0][1]})",
+            f"at most {self.config.max_bad_share:.1%}",
+            f"See {self.folder / 'rejected.jsonl'}; raise --max-bad-share to go on from here.",
+        )
+
+    def _write_rejected(self, rejected: list[list[str]]) -> None:
+        lines = [json.dumps({"uri": uri, "reason": reason}, ensure_ascii=False) + "\n" for uri, reason in sorted(rejected)]
+        write_bytes_atomic(self.folder / "rejected.jsonl", "".join(lines).encode())
+
+    def _publish(self, old: EmbeddingsManifest | None, parts: list[Part], rejected: list[list[str]], next_id: int) -> None:
+        started = time.perf_counter()
+        shards = [part.shard for part in parts if part.shard is not None]
+        self._write_rejected(rejected)
+        seen = plans.read_seen(self.folder)
+        for part in parts:
+            seen |= {uri: (size, mtime) for uri, (size, mtime) in part.seen.items()}
+        plans.write_seen(self.folder, seen)
+        manifest = EmbeddingsManifest(
+            encoder=self.encoder.record if old is None else old.encoder,
+            source=_source(self.source, self.folder),
+            count=0,
+            rejected=record_file(self.folder, "rejected.jsonl"),
+            shards=old.shards if old else (),
+            next_id=next_id,
+            settings=_settings(self.config),
+        )
+        manifest = plans.merged(manifest, self.plan, shards)
+        if manifest.count == 0:
+            raise BeholderError(
+                f"{self.source} holds no usable picture ({len(rejected)} rejected)", "pictures", "Check the folder."
+            )
+        manifest.write(self.folder)
+        plans.finish(self.folder)
+        self.report.count = manifest.count
+        self.report.seconds["write"] += time.perf_counter() - started
+
+    def _log(self, resumed: bool) -> None:
+        line = {**asdict(self.report), "pictures_per_s": self.report.pictures_per_s, "resumed": resumed}
+        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "workers": self.config.workers or os.cpu_count()}
+        with (self.folder / "log.jsonl").open("a") as log:
+            log.write(json.dumps(line) + "\n")
+
+
+def _without_pixels(picture: Decoded) -> Decoded:
+    return Decoded(picture.uri, None, picture.sha256, picture.width, picture.height, picture.bytes, picture.mtime_ns)
+
+
+def _settings(config: EmbedConfig) -> dict[str, Any]:
+    """What decides the bytes of a run, beside the encoder and the pictures."""
+    settings = asdict(config)
+    return {key: settings[key] for key in ("batch_size", "shard_size", "device", "threads", "captions", "max_pixels")}
+
+
+def _source(source: Path, folder: Path) -> str:
+    return plans.relative(source, folder)
+
+
+def _existing(folder: Path, encoder: Encoder) -> EmbeddingsManifest | None:
+    if not plans.manifest_digest(folder):
+        return None
+    old = EmbeddingsManifest.read(folder)
+    if old.encoder.image_fingerprint != encoder.record.image_fingerprint:
+        raise BeholderError(
+            f"{folder} holds vectors of {old.encoder.name}, another encoder than {encoder.name}",
+            "one encoder per folder",
+            "Give a new folder.",
+        )
+    return old
+
+
+def _count_lines(folder: Path) -> int:
+    path = folder / "rejected.jsonl"
+    return path.read_bytes().count(b"\n") if path.is_file() else 0
+
+
+def _set_threads(config: EmbedConfig) -> None:
+    if config.threads:
+        import torch
+
+        torch.set_num_threads(config.threads)
+
+
+def read_captions(path: Path) -> dict[str, str]:
+    """uri -> caption of a TSV with a header: the picture's column is file or image, the text's caption or title.
+
+    The first caption of a picture counts. Raises BeholderError where the table or its columns are missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as stream:
+            rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
+            names = rows.fieldnames or []
+            key = next((name for name in ("file", "image", "uri") if name in names), None)
+            text = next((name for name in ("caption", "title") if name in names), None)
+            if key is None or text is None:
+                raise BeholderError(
+                    f"{path} has columns {', '.join(names)}", "file or image, and caption or title", "Rename them."
+                )
+            captions: dict[str, str] = {}
+            for row in rows:
+                caption = row[text] or ""
+                if text == "title" and row.get("author"):
+                    caption = f"{caption}, {row['author']}"
+                captions.setdefault(row[key] or "", caption)
+            return captions
+    except (OSError, UnicodeDecodeError) as error:
+        raise BeholderError(f"{path} cannot be read ({error})", "a UTF-8 TSV table", "Check the path.") from error

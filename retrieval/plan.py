@@ -1,0 +1,230 @@
+"""What an embedding run has to do, and what of it is done: the state that makes `embed` resumable.
+
+`plan.json` is written once when a run starts and lists its units; `parts/<unit>.json` is written when a unit is done;
+both go when the manifest is written. A unit embeds new pictures or copies the rows of a shard that lost some. Shard
+files are never rewritten: an open reader, and the old manifest, stay valid until the new manifest replaces it.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from indexes.errors import BeholderError
+from indexes.manifest import MANIFEST, check_file, publish, sha256_file, write_json_atomic
+from indexes.shards import EmbeddingsManifest, ShardRecord, read_items
+
+from .images import list_pictures
+
+Seen = dict[str, tuple[int, int]]  # uri -> (bytes, mtime in ns) of what was embedded
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One shard to write: of the pictures `uris`, or of the rows of shard `copy_of` whose uri is not in `uris`."""
+
+    number: int
+    uris: tuple[str, ...]
+    copy_of: int | None = None
+
+
+@dataclass(frozen=True)
+class Part:
+    """A unit that is done. `shard` is None where no row was left to write."""
+
+    shard: ShardRecord | None
+    rejected: list[list[str]]  # [uri, reason]
+    seen: dict[str, list[int]]
+
+    @classmethod
+    def read(cls, path: Path) -> "Part":
+        content = json.loads(path.read_bytes())
+        shard = content["shard"]
+        return cls(ShardRecord.from_dict(shard) if shard else None, content["rejected"], content["seen"])
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run over a source: the units in order, and counts for the report."""
+
+    base: str  # sha256 of the manifest it starts from; "" for a new folder
+    settings: dict[str, Any]
+    units: tuple[Unit, ...]
+    rejected: tuple[tuple[str, str], ...]  # by the listing
+    listed: int
+    new: int
+    changed: int
+    removed: int
+
+    def to_dict(self) -> dict[str, Any]:
+        units = [[unit.number, list(unit.uris), unit.copy_of] for unit in self.units]
+        return {**vars(self), "units": units}
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Plan":
+        units = tuple(Unit(number, tuple(uris), copy_of) for number, uris, copy_of in content["units"])
+        rejected = tuple((uri, reason) for uri, reason in content["rejected"])
+        return cls(**{**content, "units": units, "rejected": rejected})
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One writer per folder. Raises BeholderError while another process writes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BeholderError(f"another run is writing {folder}", "one at a time", "Wait for it.") from error
+        yield
+
+
+def open_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: int) -> tuple[Plan, bool]:
+    """The plan to carry out, and whether it goes on with an interrupted run.
+
+    Raises BeholderError where the folder's interrupted run had other settings (they decide the bytes).
+    """
+    path, base = folder / "plan.json", manifest_digest(folder)
+    if path.is_file():
+        plan = Plan.from_dict(json.loads(path.read_bytes()))
+        if plan.base == base:
+            if plan.settings != settings:
+                other = ", ".join(
+                    f"{key} {plan.settings.get(key)!r}" for key in settings if plan.settings.get(key) != settings[key]
+                )
+                raise BeholderError(
+                    f"{folder} holds an interrupted run with {other}", "the same call", "Repeat it, or use a new folder."
+                )
+            return plan, True
+        finish(folder)  # that run wrote its manifest and was killed while cleaning up
+    plan = _make_plan(source, folder, settings, shard_size, base)
+    if plan.units:
+        (folder / "parts").mkdir(exist_ok=True)
+        write_json_atomic(path, plan.to_dict())
+    return plan, False
+
+
+def _make_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: int, base: str) -> Plan:
+    listing, rejected = list_pictures(source)
+    manifest = EmbeddingsManifest.read(folder) if base else None
+    seen = read_seen(folder) if manifest else {}
+    kept: set[str] = set()
+    units: list[Unit] = []
+    changed = removed = 0
+    number = 1 + max((shard.number for shard in manifest.shards), default=-1) if manifest else 0
+    present = set(listing)
+    for shard in manifest.shards if manifest else ():
+        items = read_items(folder / shard.items.path).select(["uri", "bytes", "sha256"]).to_pylist()
+        lost = []
+        for item in items:
+            if item["uri"] not in present:
+                removed += 1
+                lost.append(item["uri"])
+            elif _is_changed(source / item["uri"], item, seen):
+                changed += 1
+                lost.append(item["uri"])
+            else:
+                kept.add(item["uri"])
+        if lost:
+            units.append(Unit(number, tuple(lost), shard.number))
+            number += 1
+    new = [uri for uri in listing if uri not in kept]
+    for start in range(0, len(new), shard_size):
+        units.append(Unit(number, tuple(new[start : start + shard_size])))
+        number += 1
+    listed = len(listing) + len(rejected)
+    return Plan(base, settings, tuple(units), tuple(rejected), listed, len(new) - changed, changed, removed)
+
+
+def _is_changed(path: Path, item: Mapping[str, Any], seen: Seen) -> bool:
+    """By size and time, and where only the time differs by content."""
+    status = path.stat()
+    if status.st_size != item["bytes"]:
+        return True
+    if seen.get(item["uri"]) == (status.st_size, status.st_mtime_ns):
+        return False
+    return sha256_file(path) != item["sha256"]
+
+
+def manifest_digest(folder: Path) -> str:
+    return sha256_file(folder / MANIFEST) if (folder / MANIFEST).is_file() else ""
+
+
+def read_part(folder: Path, unit: Unit) -> Part | None:
+    """The finished unit, or None where it has to be done (again)."""
+    path = folder / "parts" / f"{unit.number:05d}.json"
+    if not path.is_file():
+        return None
+    part = Part.read(path)
+    if part.shard is not None:
+        check_file(folder, part.shard.vectors)
+        check_file(folder, part.shard.items)
+    return part
+
+
+def write_part(folder: Path, unit: Unit, part: Part) -> None:
+    shard = None if part.shard is None else _shard_dict(part.shard)
+    content = {"shard": shard, "rejected": part.rejected, "seen": part.seen}
+    write_json_atomic(folder / "parts" / f"{unit.number:05d}.json", content)
+
+
+def _shard_dict(shard: ShardRecord) -> dict[str, Any]:
+    return {**vars(shard), "vectors": vars(shard.vectors), "items": vars(shard.items)}
+
+
+def read_seen(folder: Path) -> Seen:
+    """Sizes and times of what was embedded: a cache beside the manifest, which only saves reading files again."""
+    path = folder / "seen.parquet"
+    if not path.is_file():
+        return {}
+    table = pq.read_table(str(path)).to_pydict()
+    return {uri: (size, time) for uri, size, time in zip(table["uri"], table["bytes"], table["mtime_ns"], strict=True)}
+
+
+def write_seen(folder: Path, seen: Seen) -> None:
+    rows = sorted(seen.items())
+    table = pa.table(
+        {
+            "uri": pa.array([uri for uri, _ in rows], pa.string()),
+            "bytes": pa.array([size for _, (size, _) in rows], pa.int64()),
+            "mtime_ns": pa.array([time for _, (_, time) in rows], pa.int64()),
+        }
+    )
+    temporary = folder / ".seen.parquet.tmp"
+    pq.write_table(table, str(temporary))
+    publish(temporary, folder / "seen.parquet")
+
+
+def finish(folder: Path) -> None:
+    """Removes what a finished run leaves: parts, the plan, shards that the manifest no longer names."""
+    for part in (folder / "parts").glob("*.json"):
+        part.unlink()
+    if (folder / "parts").is_dir():
+        (folder / "parts").rmdir()
+    manifest = EmbeddingsManifest.read(folder)
+    named = {file.path for shard in manifest.shards for file in (shard.vectors, shard.items)}
+    for place in ("shards", "items"):
+        for file in (folder / place).glob("*"):
+            if f"{place}/{file.name}" not in named:
+                file.unlink()
+    (folder / "plan.json").unlink(missing_ok=True)
+
+
+def merged(manifest: EmbeddingsManifest, plan: Plan, shards: list[ShardRecord]) -> EmbeddingsManifest:
+    """The manifest after a plan: shards that were copied leave, the new ones follow in order."""
+    copied = {unit.copy_of for unit in plan.units if unit.copy_of is not None}
+    kept = [shard for shard in manifest.shards if shard.number not in copied]
+    every = tuple(sorted([*kept, *shards], key=lambda shard: shard.number))
+    return replace(manifest, shards=every, count=sum(shard.count for shard in every))
+
+
+def relative(path: Path, start: Path) -> str:
+    """`path` as seen from `start`, with /: folders that move together keep working."""
+    return Path(os.path.relpath(path.resolve(), start.resolve())).as_posix()
