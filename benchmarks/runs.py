@@ -12,6 +12,8 @@ import os
 import platform
 import re
 import shlex
+import statistics
+from collections.abc import Sequence
 from dataclasses import MISSING, asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -46,6 +48,12 @@ class Number:
     @classmethod
     def of(cls, interval: Interval, chance: float | None = None) -> "Number":
         return cls(interval.mean, "share", interval.low, interval.high, interval.n, chance)
+
+    @classmethod
+    def of_repeats(cls, values: Sequence[float], unit: str) -> "Number":
+        """The median of repeats with the lowest and the highest."""
+        low, high = (min(values), max(values)) if len(values) > 1 else (None, None)
+        return cls(statistics.median(values), unit, low, high, len(values), spread="range")
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,189 @@
+"""The verb `bench`: options -> config -> call -> print. Everything heavy is imported inside."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from .runs import Run
+
+app = typer.Typer(
+    no_args_is_help=True, help="Measure: retrieval, speed; write the numbers into the documents."
+)
+speed = typer.Typer(
+    no_args_is_help=True, help="Pictures per second and queries per second, against what they could be."
+)
+app.add_typer(speed, name="speed")
+
+Out = Annotated[Path | None, typer.Option(help="Write the run as JSON, such as docs/results/NAME.json.")]
+Name = Annotated[str | None, typer.Option(help="Name of the run; the stem of --out if not given.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the run as JSON.")]
+Seed = Annotated[int, typer.Option(help="Seed of resampling and of drawn pictures or vectors.")]
+Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
+
+
+@app.command()
+def retrieval(
+    table: Annotated[Path, typer.Argument(help="TSV of captions or labels, with a header row.")],
+    pictures: Annotated[
+        Path | None, typer.Option(help="Folder that names are relative to; else the table's.")
+    ] = None,
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    text_column: Annotated[str | None, typer.Option(help="Column of captions; each one is a query.")] = None,
+    label_column: Annotated[
+        list[str] | None, typer.Option(help='Column of labels (repeatable); "a,b" joins two into one label.')
+    ] = None,
+    template: Annotated[
+        list[str] | None,
+        typer.Option(
+            help='Phrasing of a label, with {} or {column} (repeatable: averaged); else "a photo of a {}".'
+        ),
+    ] = None,
+    splits: Annotated[
+        Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")
+    ] = None,
+    split: Annotated[str | None, typer.Option(help="Only this split, such as val; else every row.")] = None,
+    model: Annotated[
+        str | None, typer.Option(help="Encoder; else the index's own, or beholder-mini.")
+    ] = None,
+    index: Annotated[
+        Path | None, typer.Option(help="Rank through this INDEX, against all that is in it.")
+    ] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="EMBEDDINGS to read, or to make of all pictures and keep.")
+    ] = None,
+    cli: Annotated[
+        bool, typer.Option("--cli", help="Search by the command line, in a process of its own.")
+    ] = False,
+    zero_shot: Annotated[
+        bool, typer.Option("--zero-shot", help="Top-1 of pictures among labels, instead of mAP of labels.")
+    ] = False,
+    limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """hit_rate@1/5/10 of a caption table, mAP, R-precision or zero-shot top-1 of a label table, with
+    intervals.
+
+    Example: beholder bench retrieval captions.tsv --text-column caption --splits splits.tsv --split val
+    """
+    from .retrieval import RetrievalConfig, measure
+
+    config = RetrievalConfig(
+        table=table,
+        pictures=pictures,
+        image_column=image_column,
+        text_column=text_column,
+        label_column=tuple(label_column or ()),
+        template=tuple(template or ()),
+        splits=splits,
+        split=split,
+        model=model,
+        index=index,
+        embeddings=embeddings,
+        cli=cli,
+        zero_shot=zero_shot,
+        limit=limit,
+        seed=seed,
+        device=device,
+        name=_run_name(name, out, table),
+    )
+    _finish(measure(config), out, as_json)
+
+
+@speed.command("embed")
+def speed_embed(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    model: Annotated[
+        str, typer.Option(help="Encoder; ViT-B-32:random measures speed without weights.")
+    ] = "beholder-mini",
+    batch_size: Annotated[
+        int, typer.Option(help="Pictures per batch, of ours and of the forward-only rate.")
+    ] = 64,
+    threads: Annotated[int, typer.Option(help="Threads of the encoder on a CPU; 0 = torch's choice.")] = 0,
+    workers: Annotated[int, typer.Option(help="Decode processes; 0 = one per core.")] = 0,
+    limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
+    seed: Seed = 0,
+    device: Device = "cpu",
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Pictures/s of `embed` against the encoder's forward-only rate and the decode-only rate, in one run.
+
+    Example: beholder bench speed embed pictures/ --model ViT-B-32:random --limit 256
+    """
+    from .speed_embed import SpeedEmbedConfig, measure
+
+    run_name = _run_name(name, out, Path("speed-embed"))
+    config = SpeedEmbedConfig(
+        source, model, batch_size, threads, workers, limit, repeats, seed, device, run_name
+    )
+    _finish(measure(config), out, as_json)
+
+
+@speed.command("search")
+def speed_search(
+    count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
+    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
+    batch: Annotated[
+        list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")
+    ] = None,
+    k: Annotated[int, typer.Option("-k", help="Results per query.")] = 10,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Queries/s of our flat search against FAISS's own IndexFlatIP with its defaults, in one process.
+
+    Example: beholder bench speed search --count 100000 --width 256 --batch 1 --batch 64
+    """
+    from .speed_search import SpeedSearchConfig, measure
+
+    run_name = _run_name(name, out, Path("speed-search"))
+    config = SpeedSearchConfig(count, width, tuple(batch or (1, 64)), k, repeats, seed, run_name)
+    _finish(measure(config), out, as_json)
+
+
+@app.command()
+def report(
+    check: Annotated[
+        bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")
+    ] = False,
+    root: Annotated[Path, typer.Option(help="The repository.")] = Path("."),
+) -> None:
+    """Writes the numbers of docs/results/*.json into the marked blocks of README, docs and model cards.
+
+    Example: beholder bench report --check
+    """
+    from .report import report as write_report
+
+    changed, blocks = write_report(root, check=check)
+    typer.echo(
+        f"{blocks} blocks, {len(changed)} documents rewritten" if not check else f"{blocks} blocks agree"
+    )
+    for path in changed:
+        typer.echo(str(path))
+
+
+def _run_name(name: str | None, out: Path | None, subject: Path) -> str:
+    return name or (out.stem if out else subject.stem.lower())
+
+
+def _finish(run: "Run", out: Path | None, as_json: bool) -> None:
+    from .report import render
+    from .runs import write_run
+
+    if out is not None:
+        write_run(out, run)
+        print(f"wrote {out}", file=sys.stderr)
+    typer.echo(json.dumps(run.to_dict(), indent=1, ensure_ascii=False) if as_json else render(run).rstrip())

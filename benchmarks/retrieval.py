@@ -1,0 +1,205 @@
+"""`bench retrieval`: how well words find pictures, for any table of captions or labels.
+
+Captions: hit_rate@1/5/10 (text to image; papers print it as "R@k"). Labels: mAP and R-precision over whole
+rankings, with the level of a random order beside them, or zero-shot top-1 (picture to label). 95 %
+intervals over queries.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexes.errors import BeholderError
+from indexes.manifest import sha256_file
+from retrieval.embed import EmbedConfig
+from retrieval.encoders import Encoder, load_encoder
+
+from . import metrics, tables
+from .pictures import picture_vectors
+from .rankings import Rankings, query_vectors, rank_by_cli, rank_by_index, rank_exactly
+from .runs import Number, Run, command_of, describe_machine, portable_path
+from .stats import bootstrap_mean
+from .tables import Judgements
+
+HIT_RATE_AT = (1, 5, 10)
+TEMPLATE = "a photo of a {}"
+
+
+@dataclass(frozen=True)
+class RetrievalConfig:
+    """Options of `bench retrieval`. Without --index pictures are ranked exactly, those of the split alone."""
+
+    table: Path
+    pictures: Path | None = None  # the folder that names are relative to; None = the table's own
+    image_column: str | None = None  # None = image or file, whichever the table has
+    text_column: str | None = None  # of a caption table
+    label_column: tuple[str, ...] = ()  # of a label table; "a,b" joins two
+    template: tuple[str, ...] = ()  # for labels; several are averaged; none = TEMPLATE
+    splits: Path | None = None  # a table with the split of each picture; None = the table's own column
+    split: str | None = None  # None = every row
+    model: str | None = None  # None = the index's own encoder, or beholder-mini
+    index: Path | None = None
+    embeddings: Path | None = None  # kept or read EMBEDDINGS, instead of embedding the split afresh
+    cli: bool = False
+    zero_shot: bool = False
+    limit: int | None = None  # pictures
+    seed: int = 0
+    device: str = "cpu"
+    name: str = "retrieval"
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if bool(self.text_column) == bool(self.label_column):
+            wrong.append("give --text-column or --label-column, one of them")
+        if self.cli and (self.index is None or self.label_column):
+            wrong.append("--cli needs --index and a caption table")
+        if self.zero_shot and (len(self.label_column) != 1 or self.index is not None):
+            wrong.append("--zero-shot needs exactly one --label-column and no --index")
+        if self.index is not None and self.embeddings is not None:
+            wrong.append("give --index or --embeddings, not both")
+        if self.template and self.text_column:
+            wrong.append("--template is for labels")
+        if self.limit is not None and self.limit < 1:
+            wrong.append(f"--limit is {self.limit}, not a number from 1")
+        if wrong:
+            raise BeholderError("; ".join(wrong), "", "See `beholder bench retrieval --help`.")
+
+
+def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
+    """The run record of a benchmark. `encoder`: one already loaded, instead of config.model."""
+    judged = read_judgements(config)
+    if config.index is not None:
+        rankings, record = _through_index(config, judged, encoder)
+        numbers = score_rankings(config, judged, rankings)
+        candidates = rankings.candidates
+    else:
+        encoder = encoder or load_encoder(config.model or "beholder-mini", config.device)
+        record = encoder.record
+        texts = query_vectors(encoder, judged.queries)
+        folder = config.pictures or config.table.parent
+        embedding = EmbedConfig(model=record.name, device=config.device)
+        vectors = picture_vectors(folder, judged.pictures, encoder, embedding, config.embeddings)
+        candidates = len(vectors)
+        if config.zero_shot:
+            numbers = score_zero_shot(judged, texts, vectors, config.seed)
+        else:
+            k = max(HIT_RATE_AT) if config.text_column else None
+            numbers = score_rankings(config, judged, rank_exactly(judged, texts, vectors, k))
+    through = (
+        "exact search" if config.index is None else "the index and the CLI" if config.cli else "the index"
+    )
+    return Run(
+        name=config.name,
+        command=command_of("bench retrieval", config),
+        machine=describe_machine(config.device),
+        seed=config.seed,
+        data={
+            "table": portable_path(config.table),
+            "table_sha256": sha256_file(config.table),
+            "splits_sha256": sha256_file(config.splits) if config.splits else None,
+            "split": config.split,
+            "queries": len(judged.pictures if config.zero_shot else judged.queries),
+            "pictures": len(judged.pictures),
+            "candidates": candidates,
+            "encoder": Path(record.name).name,
+            "image_fingerprint": record.image_fingerprint,
+            "text_fingerprint": record.text_fingerprint,
+        },
+        numbers=numbers,
+        notes=(_protocol(config, judged, candidates, through),),
+    )
+
+
+def read_judgements(config: RetrievalConfig) -> Judgements:
+    """Queries, pictures and relevance of the table's chosen split."""
+    labels = tuple(column for group in config.label_column for column in group.split(","))
+    rows = tables.read_tsv(config.table, [*([config.text_column] if config.text_column else []), *labels])
+    if not rows:
+        raise BeholderError(f"{config.table.name} has no rows", "at least one", "Check the table.")
+    image = config.image_column or next((name for name in ("image", "file") if name in rows[0]), None)
+    if image is None or image not in rows[0]:
+        raise BeholderError(
+            f"{config.table.name} has no column of pictures {config.image_column or '(image or file)'}",
+            f"one of {', '.join(rows[0])}",
+            "Give --image-column.",
+        )
+    splits = tables.read_splits(config.splits, image) if config.splits else None
+    chosen, others = tables.choose_rows(
+        rows, image, config.split, splits, limit=config.limit, seed=config.seed
+    )
+    if config.text_column:
+        return tables.caption_judgements(chosen, image, config.text_column, others)
+    return tables.label_judgements(chosen, image, config.label_column, config.template or (TEMPLATE,), others)
+
+
+def score_rankings(config: RetrievalConfig, judged: Judgements, rankings: Rankings) -> dict[str, Number]:
+    """hit_rate@k of captions, or mAP and R-precision of each label column."""
+    numbers: dict[str, Number] = {}
+    counts = judged.relevant_counts()
+    for group in judged.groups:
+        mine = np.array([query.group == group for query in judged.queries])
+        hits, relevant = rankings.hits[mine], counts[mine]
+        if config.text_column:
+            for k in HIT_RATE_AT:
+                chance = metrics.chance_hit_rate(relevant, rankings.candidates, k)
+                numbers[f"hit_rate@{k}"] = _number(metrics.hit_rate(hits, k), chance, config.seed)
+            continue
+        suffix = f" ({group})" if len(judged.groups) > 1 else ""
+        precision = metrics.average_precision(hits, relevant)
+        chance = metrics.chance_average_precision(relevant, rankings.candidates)
+        numbers[f"mAP{suffix}"] = _number(precision, chance, config.seed)
+        chance = metrics.chance_r_precision(relevant, rankings.candidates)
+        numbers[f"R-precision{suffix}"] = _number(metrics.r_precision(hits, relevant), chance, config.seed)
+    return numbers
+
+
+def score_zero_shot(
+    judged: Judgements, texts: npt.NDArray[np.float32], pictures: npt.NDArray[np.float32], seed: int
+) -> dict[str, Number]:
+    """Top-1 over pictures (N, D) among the labels' texts (C, D): each picture is a query here."""
+    correct = metrics.zero_shot_top1(pictures @ texts.T, judged.labels())
+    return {"zero-shot top-1": Number.of(bootstrap_mean(correct, seed=seed), 1 / len(texts))}
+
+
+def _number(values: metrics.Floats, chance: metrics.Floats, seed: int) -> Number:
+    return Number.of(bootstrap_mean(values, seed=seed), float(chance.mean()))
+
+
+def _through_index(
+    config: RetrievalConfig, judged: Judgements, encoder: Encoder | None
+) -> tuple[Rankings, Any]:
+    """Rankings by the index, and the record of the encoder whose words were searched for."""
+    from indexes.search import load_index
+
+    if config.index is None:
+        raise BeholderError("there is no --index", "an INDEX folder")
+    index = load_index(config.index)
+    if config.cli:
+        return rank_by_cli(judged, config.index, max(HIT_RATE_AT), config.model), index.manifest.encoder
+    encoder = encoder or load_encoder(config.model or index.manifest.encoder.name, config.device)
+    if encoder.record.image_fingerprint != index.manifest.encoder.image_fingerprint:
+        raise BeholderError(
+            f"{config.index} was made by {index.manifest.encoder.name}, another encoder than {encoder.name}",
+            "one encoder for words and pictures",
+            "Give its --model, or an index of this one.",
+        )
+    texts = query_vectors(encoder, judged.queries)
+    k = max(HIT_RATE_AT) if config.text_column else len(index)
+    rankings = rank_by_index(judged, texts, index, k, without_others=bool(config.label_column))
+    return rankings, encoder.record
+
+
+def _protocol(config: RetrievalConfig, judged: Judgements, candidates: int, through: str) -> str:
+    """One sentence that says what was ranked against what."""
+    split = f" of split {config.split}" if config.split else ""
+    if config.zero_shot:
+        labels = f"{len(judged.queries):,} labels"
+        return f"Each of {len(judged.pictures):,} pictures{split} is given the best of {labels}."
+    what = "captions" if config.text_column else "labels"
+    return (
+        f"{len(judged.queries):,} {what} of {len(judged.pictures):,} pictures{split}, "
+        f"each ranked against {candidates:,} pictures by {through}."
+    )
