@@ -1,0 +1,58 @@
+"""What frozen parts of the towers give for every picture and caption, computed once and kept in files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.manifest import publish
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORWARD = 64  # pictures or captions in one forward without gradients
+Progress = Callable[[int, int], None]
+
+
+def cache_name(kind: str, *parts: Any) -> str:
+    """A file's name that changes with what the array was made from."""
+    return f"{kind}-{hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]}.npy"
+
+
+def compute_once(
+    path: Path, count: int, forward: Callable[[slice], Tensor], progress: Progress | None = None
+) -> NDArray[np.float16]:
+    """float16 (count, ...), memory-mapped: `forward` of consecutive slices, computed where the file is missing."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}")
+        array: NDArray[np.float16] | None = None
+        for rows, values in _forward(count, forward):
+            if array is None:
+                array = np.lib.format.open_memmap(temporary, "w+", np.float16, (count, *values.shape[1:]))
+            array[rows] = values
+            if progress:
+                progress(rows.stop, count)
+        if array is None:
+            raise ValueError("there is nothing to compute")
+        array.flush()
+        del array
+        publish(temporary, path)
+    mapped: NDArray[np.float16] = np.load(path, mmap_mode="r")
+    return mapped
+
+
+def _forward(count: int, forward: Callable[[slice], Tensor]) -> Iterator[tuple[slice, NDArray[np.float16]]]:
+    import torch
+
+    for start in range(0, count, FORWARD):
+        rows = slice(start, min(start + FORWARD, count))
+        with torch.inference_mode():
+            yield rows, forward(rows).half().cpu().numpy()

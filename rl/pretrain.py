@@ -1,0 +1,465 @@
+"""Contrastive pre-training of an open_clip model from pictures with captions: heads first, then towers.
+
+Wen et al. 2024 (2406.09397), the pre-training stage and its loss (rl/losses.py). Deliberate differences: towers that
+are pretrained already, heads trained first over cached features, captions of a picture mixed as vectors.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.manifest import sha256_file, write_json_atomic
+from retrieval.encoders import Encoder, check_device, load_encoder
+
+from .batches import Batch, draw_batch, steps_per_epoch
+from .captions import Example, read_source
+from .checkpoint import read_checkpoint, write_checkpoint
+from .dev import hit_rates
+from .features import cache_name, compute_once
+from .gradient import backward
+from .losses import contrastive_loss
+from .model_folder import WEIGHTS, save_model
+from .pixels import crop, decode_all
+from .pretrain_config import PretrainConfig
+from .towers import Towers, head_dropout
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+MAX_SCALE = math.log(100)  # CLIP's limit of the logit scale
+HEADS, TUNE = 1, 2
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class PretrainReport:
+    """Dev figures (percent) after each stage and the seconds that the run took since it was last started."""
+
+    heads: dict[str, float]
+    tuned: dict[str, float]
+    steps: int
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Pictures of a split as the towers take them: pixels (N, S, S, 3), token ids (C, T) of all different captions,
+    the captions of each picture, and keys (N,) of what they share."""
+
+    pixels: NDArray[np.uint8]
+    tokens: Tensor
+    captions_of: list[list[int]]
+    keys: Tensor
+    name: str
+
+
+def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say: Say | None = None) -> PretrainReport:
+    """Trains the open_clip folder `start` and leaves `run/heads` (after stage 1) and `run/model`, folders like it.
+
+    Called again it goes on where it stopped, and ends with the very weights of an uninterrupted run. Under torchrun the
+    processes share each batch. `data` holds the sources; progress goes to `say`, one line at a time.
+    """
+    import torch
+
+    began = time.perf_counter()
+    rank, world = _join_processes(config)
+    say = say if say and rank == 0 else lambda line: None
+    check_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    run.mkdir(parents=True, exist_ok=True)
+    settings = {**config.to_dict(), "start": sha256_file(start / WEIGHTS)}
+    state = read_checkpoint(run, settings)
+    write_json_atomic(run / "config.json", config.to_dict())
+
+    encoder = load_encoder(str(start), config.device)
+    towers = Towers(encoder, config.image_frozen_blocks, config.patch_drop)
+    with _rank_0_first(rank, world):
+        train = _read(encoder, [e for name in config.sources for e in read_source(name, data, "train")], run, "train", say)
+        dev = _read(encoder, read_source(config.dev_source, data, "dev"), run, "dev", say)
+    training = _Training(towers, train, dev, config, run, settings["start"], rank, world, say)
+
+    heads: dict[str, float] = {}
+    if state is not None:
+        towers.model.load_state_dict(state["model"])
+        heads = state["heads"]
+    elif config.head_epochs and towers.has_heads:
+        heads = training.heads()
+        if rank == 0:
+            save_model(run / "heads", start, towers.model)
+            write_json_atomic(run / "heads" / "dev.json", heads)
+    tuned, steps = training.tune(state, heads) if config.tune_epochs else (heads, 0)
+    if rank == 0:
+        save_model(run / "model", start, towers.model)
+        write_json_atomic(run / "report.json", {"dev after heads": heads, "dev": tuned, "steps": steps})
+    return PretrainReport(heads, tuned, steps, time.perf_counter() - began)
+
+
+class _Training:
+    """The two loops over one model; what they share is here so that each reads top to bottom."""
+
+    def __init__(
+        self,
+        towers: Towers,
+        train: Pictures,
+        dev: Pictures,
+        config: PretrainConfig,
+        run: Path,
+        start: str,
+        rank: int,
+        world: int,
+        say: Say,
+    ) -> None:
+        self.towers, self.model, self.train, self.dev, self.config = towers, towers.model, train, dev, config
+        self.run, self.start, self.rank, self.world, self.say = run, start, rank, world, say
+        self.device = towers.encoder.device
+        bf16 = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
+        self.precision = lambda: _autocast(self.device.type, bf16)
+
+    def heads(self) -> dict[str, float]:
+        """Stage 1: the towers' features are computed once, then only the heads are trained over them."""
+        import torch
+
+        config, towers, device = self.config, self.towers, self.device
+        self.model.eval()
+        with _rank_0_first(self.rank, self.world):
+            images, texts = (self._features(self.train, "train"), self._text_features(self.train, "train"))
+            dev_images, dev_texts = (self._features(self.dev, "dev"), self._text_features(self.dev, "dev"))
+        groups = towers.parameter_groups(heads=config.head_lr, decay=config.weight_decay, layer_decay=1.0)
+        optimizer = torch.optim.AdamW(groups, lr=config.head_lr, betas=(0.9, 0.98))
+        trained = [parameter for group in groups for parameter in group["params"]]
+        steps = config.head_epochs * steps_per_epoch(len(images), config.head_batch)
+        schedule = _one_cycle(optimizer, steps, config.warmup)
+        with head_dropout(towers, config.drop_input, config.drop_hidden):
+            for step in range(steps):
+                self.model.train()
+                batch, mine = self._batch(step, HEADS, config.head_batch, config.head_captions)
+
+                def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
+                    torch.manual_seed(_seed(config.seed, HEADS, step, self.rank, chunk))
+                    with self.precision():
+                        said = texts[torch.from_numpy(mine.captions)].to(device)
+                        text = towers.text_head(_mix(said, mine.weights))
+                        image = towers.image_head(images[torch.from_numpy(mine.pictures)].to(device))
+                    return _unit(image), _unit(text)
+
+                self._step(encode, [0], batch, optimizer, trained)
+                schedule.step()
+                if (step + 1) % max(1, steps // 10) == 0:
+                    self.say(f"heads: step {step + 1}/{steps}")
+        self.model.eval()
+        with torch.inference_mode():
+            reached = self._dev(towers.image_head(dev_images.to(device)), towers.text_head(dev_texts.to(device)))
+        self.say(f"heads: dev {_told(reached)}")
+        return reached
+
+    def tune(self, state: dict[str, Any] | None, heads: dict[str, float]) -> tuple[dict[str, float], int]:
+        """Stage 2: both towers and the heads, from augmented pixels or the frozen blocks' cached states."""
+        import torch
+
+        config, towers, device = self.config, self.towers, self.device
+        states = None
+        if config.image_frozen_blocks:
+            with _rank_0_first(self.rank, self.world):
+                states = [self._states(self.train, "train", mirrored) for mirrored in ((False, True) if config.flip else (False,))]
+        groups = towers.parameter_groups(
+            heads=config.tune_head_lr,
+            image=config.image_lr,
+            text=config.text_lr,
+            decay=config.weight_decay,
+            layer_decay=config.layer_decay,
+        )
+        optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
+        trained = [parameter for group in groups for parameter in group["params"]]
+        per_epoch = steps_per_epoch(len(self.train.captions_of), config.tune_batch)
+        steps = config.tune_epochs * per_epoch
+        schedule = _one_cycle(optimizer, steps, config.warmup)
+        average = [parameter.detach().clone() for parameter in trained]
+        done, reached = 0, heads
+        if state is not None:
+            done, reached = state["step"], state["dev"]
+            optimizer.load_state_dict(state["optimizer"])
+            schedule.load_state_dict(state["schedule"])
+            average = [tensor.to(device) for tensor in state["average"]]
+        began = time.perf_counter()
+        with head_dropout(towers, config.drop_input, config.drop_hidden):
+            for step in range(done, steps):
+                self.model.train()
+                batch, mine = self._batch(step, TUNE, config.tune_batch, config.tune_captions)
+                chunks = list(range(0, len(mine.pictures), config.chunk))
+
+                def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
+                    torch.manual_seed(_seed(config.seed, TUNE, step, self.rank, chunk))
+                    part = mine.part(slice(chunk, chunk + config.chunk))
+                    tokens = self.train.tokens[torch.from_numpy(part.captions.ravel())].to(device)
+                    with self.precision():
+                        image = towers.image_head(towers.image_features(self._inputs(part, states)))
+                        said = towers.text_features(tokens)
+                        text = towers.text_head(_mix(said.view(*part.captions.shape, -1), part.weights))
+                    return _unit(image), _unit(text)
+
+                loss = self._step(encode, chunks, batch, optimizer, trained)
+                schedule.step()
+                with torch.no_grad():
+                    # The average follows quickly at first: it must not remember the heads-only start for long.
+                    keep = min(config.average_decay, (step + 1) / (step + 10))
+                    torch._foreach_lerp_(average, trained, 1 - keep)
+                if (step + 1) % per_epoch == 0 or step + 1 == steps:
+                    reached = self._dev_of_average(trained, average)
+                    rate = (step + 1 - done) * config.tune_batch / (time.perf_counter() - began)
+                    self.say(
+                        f"tune: epoch {(step + 1) / per_epoch:.0f}/{config.tune_epochs}, loss {loss:.3f}, "
+                        f"{rate:.0f} pictures/s, dev {_told(reached)}"
+                    )
+                if self.rank == 0 and ((step + 1) % config.checkpoint_every == 0 or step + 1 == steps):
+                    write_checkpoint(
+                        self.run,
+                        {
+                            "settings": {**config.to_dict(), "start": self.start},
+                            "step": step + 1,
+                            "model": self.model.state_dict(),
+                            "optimizer": optimizer.state_dict(),
+                            "schedule": schedule.state_dict(),
+                            "average": average,
+                            "heads": heads,
+                            "dev": reached,
+                        },
+                    )
+        with torch.no_grad():
+            for parameter, mean in zip(trained, average, strict=True):
+                parameter.copy_(mean)
+        return reached, steps
+
+    def _batch(self, step: int, stage: int, size: int, captions: int) -> tuple[Batch, Batch]:
+        """The whole batch of a step and this process's rows of it."""
+        config = self.config
+        size = min(size, len(self.train.captions_of)) // self.world * self.world
+        batch = draw_batch(
+            self.train.captions_of,
+            step,
+            batch=size,
+            captions=captions,
+            mixing=config.mixing,
+            min_crop_area=config.min_crop_area,
+            flip=config.flip,
+            seed=config.seed,
+            stage=stage,
+        )
+        share = len(batch.pictures) // self.world
+        return batch, batch.part(slice(self.rank * share, (self.rank + 1) * share))
+
+    def _step(
+        self,
+        encode: Callable[[int], tuple[Tensor, Tensor]],
+        chunks: list[int],
+        batch: Batch,
+        optimizer: torch.optim.Optimizer,
+        trained: Sequence[torch.nn.Parameter],
+    ) -> float:
+        """One optimizer step; the loss over the whole batch of all processes."""
+        import torch
+
+        keys = self.train.keys[torch.from_numpy(batch.pictures)].to(self.device)
+        scale = self.model.logit_scale
+
+        def loss(images: Tensor, texts: Tensor) -> Tensor:
+            return contrastive_loss(images, texts, scale.exp(), keys, self.config.smoothing)
+
+        optimizer.zero_grad(set_to_none=True)
+        value = backward(encode, chunks, loss, [scale], trained)
+        torch.nn.utils.clip_grad_norm_(trained, 1.0)
+        optimizer.step()
+        with torch.no_grad():
+            scale.clamp_(0, MAX_SCALE)
+        return value
+
+    def _inputs(self, part: Batch, states: list[NDArray[np.float16]] | None) -> Tensor:
+        """States of a batch's pictures: cached ones of the plain or mirrored picture, or cropped pixels."""
+        import torch
+
+        if states is None:
+            pixels = torch.from_numpy(self.train.pixels[part.pictures]).to(self.device)
+            return crop(self.towers.image_states(pixels), part.boxes)
+        mirrored = part.boxes[:, 4] < 0
+        rows = [states[int(flip)][picture] for flip, picture in zip(mirrored, part.pictures, strict=True)]
+        return torch.from_numpy(np.stack(rows)).to(self.device).float()
+
+    def _states(self, pictures: Pictures, split: str, mirrored: bool) -> NDArray[np.float16]:
+        """float16 (N, tokens, width) after the frozen blocks."""
+        import torch
+
+        def forward(rows: slice) -> Tensor:
+            pixels = torch.from_numpy(np.array(pictures.pixels[rows])).to(self.device)
+            return self.towers.image_states(pixels.flip(2) if mirrored else pixels)
+
+        self.model.eval()
+        name = cache_name("states", self.start, pictures.name, self.config.image_frozen_blocks, mirrored)
+        side = "mirrored states" if mirrored else "states"
+        return compute_once(self.run / "cache" / name, len(pictures.pixels), forward, self._counter(f"{split} {side}"))
+
+    def _features(self, pictures: Pictures, split: str) -> Tensor:
+        import torch
+
+        states = self._states(pictures, split, False) if self.config.image_frozen_blocks else None
+
+        def forward(rows: slice) -> Tensor:
+            if states is not None:
+                return self.towers.image_features(torch.from_numpy(np.array(states[rows])).to(self.device).float())
+            return self.towers.image_features(
+                self.towers.image_states(torch.from_numpy(np.array(pictures.pixels[rows])).to(self.device))
+            )
+
+        path = self.run / "cache" / cache_name("pictures", self.start, pictures.name)
+        count = len(pictures.pixels)
+        return torch.from_numpy(np.array(compute_once(path, count, forward, self._counter(f"{split} pictures")))).float()
+
+    def _text_features(self, pictures: Pictures, split: str) -> Tensor:
+        """float (C, F). Captions go through by length, which saves half of the padding's time."""
+        import torch
+
+        tokens = pictures.tokens
+        order = tokens.ne(0).sum(1).argsort(stable=True)
+
+        def forward(rows: slice) -> Tensor:
+            return self.towers.text_features(tokens[order[rows]].to(self.device))
+
+        path = self.run / "cache" / cache_name("captions", self.start, pictures.name)
+        by_length = torch.from_numpy(np.array(compute_once(path, len(tokens), forward, self._counter(f"{split} captions"))))
+        features = torch.empty_like(by_length)
+        features[order] = by_length
+        return features.float()
+
+    def _dev_of_average(self, trained: Sequence[Tensor], average: list[Tensor]) -> dict[str, float]:
+        """Dev figures of the averaged weights; the weights in training are put back."""
+        import torch
+
+        self.model.eval()
+        with torch.inference_mode(False), torch.no_grad():
+            kept = [parameter.detach().clone() for parameter in trained]
+            for parameter, mean in zip(trained, average, strict=True):
+                parameter.copy_(mean)
+            images, texts = [], []
+            for at in range(0, len(self.dev.pixels), 64):
+                pixels = torch.from_numpy(np.array(self.dev.pixels[at : at + 64])).to(self.device)
+                features = self.towers.image_features(self.towers.image_states(pixels))
+                images.append(self.towers.image_head(features))
+            for at in range(0, len(self.dev.tokens), 256):
+                features = self.towers.text_features(self.dev.tokens[at : at + 256].to(self.device))
+                texts.append(self.towers.text_head(features))
+            for parameter, own in zip(trained, kept, strict=True):
+                parameter.copy_(own)
+        return self._dev(torch.cat(images), torch.cat(texts))
+
+    def _dev(self, images: Tensor, texts: Tensor) -> dict[str, float]:
+        pairs = [(caption, owner) for owner, said in enumerate(self.dev.captions_of) for caption in said]
+        captions, owners = np.array(pairs).T
+        return hit_rates(_unit(images).cpu().numpy(), _unit(texts).cpu().numpy()[captions], owners)
+
+    def _counter(self, what: str) -> Callable[[int, int], None]:
+        last = [time.perf_counter()]
+
+        def progress(done: int, total: int) -> None:
+            if done == total or time.perf_counter() - last[0] > 10:
+                last[0] = time.perf_counter()
+                self.say(f"{what}: {done:,}/{total:,}")
+
+        return progress
+
+
+def _read(encoder: Encoder, examples: list[Example], run: Path, split: str, say: Say) -> Pictures:
+    import torch
+
+    numbers: dict[str, int] = {}
+    captions_of = [[numbers.setdefault(caption, len(numbers)) for caption in e.captions] for e in examples]
+    keys: dict[str, int] = {}
+    shared = torch.tensor([keys.setdefault(example.key, len(keys)) for example in examples])
+    say(f"{split}: {len(examples):,} pictures, {len(numbers):,} captions")
+    pixels = decode_all([example.picture for example in examples], encoder.preprocessing, run / "cache")
+    tokens = torch.cat([encoder.tokenize(part) for part in _parts(list(numbers), 1024)])
+    name = cache_name(split, [str(example.picture) for example in examples], list(numbers))
+    return Pictures(pixels, tokens, captions_of, shared, name)
+
+
+def _parts(texts: list[str], size: int) -> list[list[str]]:
+    return [texts[at : at + size] for at in range(0, len(texts), size)]
+
+
+def _mix(vectors: Tensor, weights: NDArray[np.float32]) -> Tensor:
+    """float (B, F): the weighted sum of (B, M, F) by (B, M)."""
+    import torch
+
+    return (vectors * torch.from_numpy(weights).to(vectors.device)[:, :, None]).sum(1)
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    import torch
+
+    return torch.nn.functional.normalize(vectors.float(), dim=-1)
+
+
+def _seed(*numbers: int) -> int:
+    """One seed of dropout for a (seed, stage, step, process, chunk)."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _one_cycle(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
+    """Linear warm-up over a share of the steps, then half a cosine to 0."""
+    import torch
+
+    rising = max(1, round(warmup * steps))
+
+    def factor(step: int) -> float:
+        if step < rising:
+            return (step + 1) / rising
+        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+
+
+def _autocast(device: str, bf16: bool) -> Any:
+    import torch
+
+    return torch.autocast(device, torch.bfloat16, enabled=bf16)
+
+
+def _join_processes(config: PretrainConfig) -> tuple[int, int]:
+    """This process's rank and the number of processes, as torchrun tells them."""
+    from torch import distributed
+
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if config.device.startswith("cuda") else "gloo")
+    return (distributed.get_rank(), world) if world > 1 else (0, 1)
+
+
+class _rank_0_first:  # noqa: N801 - reads as the statement it is
+    """Process 0 runs the block alone and makes the files; the others run it afterwards and find them."""
+
+    def __init__(self, rank: int, world: int) -> None:
+        self.rank, self.world = rank, world
+
+    def __enter__(self) -> None:
+        if self.world > 1 and self.rank > 0:
+            from torch import distributed
+
+            distributed.barrier()
+
+    def __exit__(self, *error: object) -> None:
+        if self.world > 1 and self.rank == 0:
+            from torch import distributed
+
+            distributed.barrier()
+
+
+def _told(figures: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.1f}" for name, value in figures.items())

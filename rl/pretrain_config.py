@@ -1,0 +1,96 @@
+"""All settings of a pre-training run: the command's options, and `config.json` of the run's folder."""
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import BeholderError
+
+
+@dataclass(frozen=True)
+class PretrainConfig:
+    """Two stages: heads over cached features of frozen towers, then both towers unfrozen. Checked when made."""
+
+    # What is learnt from: names of rl.captions.SOURCES, or caption tables (paths ending in .tsv, all rows)
+    sources: tuple[str, ...] = ("flickr8k", "peopleart", "photoart", "imagenet1000")
+    dev_source: str = "flickr8k"  # read after each stage's epochs, for choices; its `dev` split where it has one
+
+    seed: int = 0
+    device: str = "cpu"
+    precision: str = "auto"  # bf16 on CUDA and fp32 on CPU, where bf16 was measured 3 times slower; or fp32, bf16
+
+    # Stage 1: heads over cached features
+    head_epochs: int = 100
+    head_batch: int = 2048  # pictures a step, over all processes
+    head_lr: float = 2e-3
+    head_captions: int = 5  # caption vectors of a picture that are mixed, with Dirichlet weights
+
+    # Stage 2: towers too
+    tune_epochs: int = 8
+    tune_batch: int = 256
+    image_lr: float = 1e-4
+    text_lr: float = 4e-5
+    tune_head_lr: float = 5e-4
+    tune_captions: int = 1
+    chunk: int = 256  # pictures in one forward of a process; a smaller one saves memory and costs a second forward
+    layer_decay: float = 0.8  # a block's learning rate over that of the block above it
+    image_frozen_blocks: int = 0  # lower blocks of a timm ViT that stay frozen; their output is computed once
+    patch_drop: float = 0.5  # share of a picture's patches left out in training (timm ViT only)
+    min_crop_area: float = 0.6  # of the picture; random resized crops need image_frozen_blocks 0
+    flip: bool = True
+
+    # Both
+    smoothing: float = 0.1  # of the contrastive targets
+    mixing: float = 0.3  # Dirichlet concentration of the caption weights
+    weight_decay: float = 0.1
+    drop_input: float = 0.3  # dropout before the heads' first and second layer, in training only
+    drop_hidden: float = 0.5
+    warmup: float = 0.1  # share of a stage's steps
+    average_decay: float = 0.95  # a step, of the running average of the weights that stage 2 ends with; 0 = none
+    checkpoint_every: int = 10  # steps of stage 2
+    threads: int = 0  # of the CPU; 0 = torch's choice
+
+    def __post_init__(self) -> None:
+        wrong = []
+        if not self.sources:
+            wrong.append("sources is empty")
+        for name in ("head_batch", "tune_batch", "chunk", "head_captions", "tune_captions", "checkpoint_every"):
+            if getattr(self, name) < 1:
+                wrong.append(f"{name} {getattr(self, name)} is below 1")
+        for name in ("head_epochs", "tune_epochs", "image_frozen_blocks", "threads"):
+            if getattr(self, name) < 0:
+                wrong.append(f"{name} {getattr(self, name)} is negative")
+        for name in ("smoothing", "patch_drop", "drop_input", "drop_hidden", "warmup", "average_decay"):
+            if not 0 <= getattr(self, name) < 1:
+                wrong.append(f"{name} {getattr(self, name)} is outside [0, 1)")
+        for name in ("head_lr", "image_lr", "text_lr", "tune_head_lr", "mixing", "layer_decay", "min_crop_area"):
+            if not getattr(self, name) > 0:
+                wrong.append(f"{name} {getattr(self, name)} is not above 0")
+        if self.min_crop_area > 1:
+            wrong.append(f"min_crop_area {self.min_crop_area} is above 1")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            wrong.append(f"precision {self.precision!r} is none of auto, fp32, bf16")
+        if wrong:
+            raise BeholderError("; ".join(wrong), "other settings", "See `beholder align pretrain --help`.")
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "sources": list(self.sources)}
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> "PretrainConfig":
+        """Raises BeholderError for a setting that there is not."""
+        unknown = sorted(set(content) - {field.name for field in fields(cls)})
+        if unknown:
+            raise BeholderError(f"no setting is called {', '.join(unknown)}", "settings of PretrainConfig", "Check it.")
+        return cls(**{**content, "sources": tuple(content.get("sources", cls.sources))})
+
+    @classmethod
+    def read(cls, path: Path) -> "PretrainConfig":
+        try:
+            return cls.from_dict(json.loads(path.read_bytes()))
+        except (OSError, ValueError) as error:
+            raise BeholderError(f"{path} cannot be read ({error})", "a run's config.json", "Check --config.") from error
+
+
+RECIPES = {"beholder-mini": PretrainConfig(image_frozen_blocks=6)}
