@@ -1,4 +1,4 @@
-"""Search results as one HTML file that needs nothing else: pictures inside, no script or font from elsewhere."""
+"""Search results as one HTML file that needs nothing else: pictures inside, nothing loaded."""
 
 import base64
 from collections.abc import Sequence
@@ -41,11 +41,11 @@ def write_gallery(
     note: str = "",
     thumbnail_px: int = 420,
 ) -> int:
-    """Writes (query, results) sections as one page and returns its size in bytes; the same call, the same bytes.
+    """Writes (query, results) sections as one page; its size in bytes. The same call gives the same bytes.
 
     `pictures` is the folder that the results' `uri` are relative to; `thumbnail_px` the greatest height of a
-    picture in the page. A picture that is gone, damaged or outside the folder becomes a grey box with its name,
-    and the foot of the page counts them. Raises BeholderError where the page cannot be written.
+    picture in the page. A picture that is gone, damaged or outside the folder becomes a grey box with its
+    name, and the foot of the page counts them. Raises BeholderError where the page cannot be written.
     """
     if thumbnail_px < 16:
         raise BeholderError(f"thumbnail_px is {thumbnail_px}", "at least 16 pixels", "420 is a good height.")
@@ -56,14 +56,14 @@ def write_gallery(
                 thumbnails[result.uri] = _thumbnail(pictures, result.uri, thumbnail_px)
     missing = sum(thumbnail is None for thumbnail in thumbnails.values())
     template = Template(resources.files(__package__).joinpath("gallery.html").read_text(encoding="utf-8"))
+    failed = f'<p class="missing">{_counted(missing, "picture")} could not be read.</p>' if missing else ""
+    bodies = [_section(at, query, results, thumbnails) for at, (query, results) in enumerate(sections, 1)]
     page = template.substitute(
         title=escape(title),
         note=f"<p>{escape(note)}</p>" if note else "",
         contents=_contents([query for query, _ in sections]),
-        sections="\n".join(
-            _section(number, query, results, thumbnails) for number, (query, results) in enumerate(sections, 1)
-        ),
-        missing=f'<p class="missing">{_counted(missing, "picture")} could not be read.</p>' if missing else "",
+        sections="\n".join(bodies),
+        missing=failed,
     )
     # A query typed in a terminal may hold half a surrogate pair, which UTF-8 has no bytes for.
     content = page.encode("utf-8", errors="replace")
@@ -106,9 +106,9 @@ def _section(
     else:
         body = '<p class="empty">No picture was found.</p>'
     return (
-        f'<section id="q{number}" aria-labelledby="h{number}">\n'
-        f'<div class="query"><h2 id="h{number}">{escape(query)}</h2><span>{_counted(len(results), "picture")}</span>'
-        f"</div>\n{body}\n</section>"
+        f'<section id="q{number}" aria-labelledby="h{number}">\n<div class="query">'
+        f'<h2 id="h{number}">{escape(query)}</h2><span>{_counted(len(results), "picture")}</span></div>\n'
+        f"{body}\n</section>"
     )
 
 
@@ -117,14 +117,14 @@ def _figure(result: Result, thumbnail: Thumbnail | None) -> str:
     described = words or name
     if thumbnail is None:
         ratio = result.width / result.height if result.width > 0 and result.height > 0 else 1.5
-        picture = f'<div class="blank" role="img" aria-label="{escape(described)}, not found">{escape(name)}</div>'
+        label = escape(f"{described}, not found")
+        picture = f'<div class="blank" role="img" aria-label="{label}">{escape(name)}</div>'
     else:
         ratio = thumbnail.width / thumbnail.height
-        about = (
-            f"{result.rank} · relevance {result.relevance:.3f} · {result.width} × {result.height} · {result.uri}"
-        )
+        size = f"{result.width} × {result.height}"
+        about = escape(f"{result.rank} · relevance {result.relevance:.3f} · {size} · {result.uri}")
         picture = (
-            f'<button class="open" type="button" data-words="{escape(described)}" data-about="{escape(about)}">'
+            f'<button class="open" type="button" data-words="{escape(described)}" data-about="{about}">'
             f'<img src="{thumbnail.data_uri}" width="{thumbnail.width}" height="{thumbnail.height}"'
             f' alt="{escape(described)}"></button>'
         )

@@ -1,0 +1,61 @@
+"""The demo: pictures in the box -> embeddings -> index -> three queries -> gallery.html, offline."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from indexes.errors import BeholderError
+from indexes.manifest import MANIFEST
+
+SAMPLES = Path(__file__).parent / "samples"
+SOURCES = "SOURCES.tsv"  # file, kind, title, author, died, licence, source of every sample picture
+MODEL = "beholder-mini"
+FOLDER = "beholder-demo"
+QUERIES = ("a quiet harbour at dawn", "portrait of a woman", "snow on mountains")
+RESULTS = 9
+
+
+def run(out: Path | None, echo: Callable[[str], None]) -> Path:
+    """Writes embeddings, index and gallery.html under `out` (default: beholder-demo here); the page's path.
+
+    A second run embeds and builds nothing. Raises BeholderError where the folder cannot be used.
+    """
+    from indexes import build_index, load_index
+
+    from .embed import EmbedConfig, embed
+    from .encoders import load_encoder
+    from .gallery import write_gallery
+    from .searcher import Searcher
+
+    folder = out if out is not None else Path(FOLDER)
+    embeddings, index, page = folder / "embeddings", folder / "index", folder / "gallery.html"
+    encoder = load_encoder(MODEL)
+    _forget_other_encoder(embeddings, encoder.record.image_fingerprint)
+    config = EmbedConfig(MODEL, captions=str(SAMPLES / SOURCES))
+    report = embed(SAMPLES, embeddings, config, encoder=encoder)
+    echo(f"{report.count} sample pictures, {report.embedded} embedded now with {MODEL}")
+    build_index(embeddings, index, overwrite=True)
+    searcher = Searcher(load_index(index), encoder)
+    sections = list(zip(QUERIES, searcher.search(QUERIES, RESULTS), strict=True))
+    for query, results in sections:
+        echo(f'  "{query}": {results[0].caption or results[0].uri} ({results[0].relevance:.3f})')
+    note = f"{report.count} paintings and photographs, searched with {MODEL}"
+    write_gallery(page, sections, SAMPLES, note=note)
+    echo(f"gallery: {page}")
+    echo(f'next: beholder search {index} "two boats in the evening"')
+    return page
+
+
+def _forget_other_encoder(embeddings: Path, fingerprint: str) -> None:
+    """Removes the demo's own vectors where a newer beholder-mini would refuse to go on with them."""
+    from indexes.shards import EmbeddingsManifest
+
+    if not (embeddings / MANIFEST).is_file():
+        return
+    try:
+        manifest = EmbeddingsManifest.read(embeddings)
+    except BeholderError as error:
+        raise BeholderError(str(error), "", "Give the demo another folder with --out.") from error
+    source = (embeddings / manifest.source).resolve()
+    if manifest.encoder.image_fingerprint != fingerprint and source == SAMPLES.resolve():
+        shutil.rmtree(embeddings)
