@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import FormatError
-from indexes.manifest import write_json_atomic
+from indexes.manifest import write_bytes_atomic
 
 from .stats import Interval
 
@@ -114,7 +114,8 @@ def write_run(path: Path, run: Run) -> None:
             f"the run's name is {run.name!r}", "lower-case letters, digits, '.', '_', '-'", "Give --name."
         )
     path.parent.mkdir(parents=True, exist_ok=True)
-    write_json_atomic(path, run.to_dict())
+    content = json.dumps(run.to_dict(), indent=1, ensure_ascii=False) + "\n"  # numbers keep their order
+    write_bytes_atomic(path, content.encode())
 
 
 def read_run(path: Path) -> Run:

@@ -30,6 +30,7 @@ def test_round_trip(tmp_path: Path) -> None:
     assert read_run(path) == example()
     content = json.loads(path.read_bytes())
     assert (content["kind"], content["format"]) == ("beholder-run", 1)
+    assert list(content["numbers"]) == ["hit_rate@10", "rate", "memory"]  # the order of a table's rows
     assert "low" not in content["numbers"]["memory"]
 
 
