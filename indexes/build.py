@@ -112,14 +112,8 @@ def build_index(
     parameters = _build_segment(
         folder, segment_id, source, factory, config, progress or (lambda done, total: None)
     )
-    files = {
-        name: record_file(folder, f"segments/{segment_id}/{file}")
-        for name, file in {
-            "vectors": "vectors.arrow",
-            "items": "items.parquet",
-            "faiss": "index.faiss",
-        }.items()
-    }
+    names = "vectors.arrow", "items.parquet", "index.faiss"
+    vectors, items, faiss = (record_file(folder, f"segments/{segment_id}/{name}") for name in names)
     manifest = IndexManifest(
         encoder=source.manifest.encoder,
         embeddings=digest,
@@ -127,7 +121,7 @@ def build_index(
         factory=factory,
         parameters=parameters,
         settings=settings,
-        segments=(SegmentRecord(segment_id, len(source), **files),),
+        segments=(SegmentRecord(segment_id, len(source), vectors, items, faiss),),
         count=len(source),
         next_id=len(source),
     )
@@ -197,7 +191,7 @@ def _build_segment(
     dimension = source.manifest.dimension
     write_vectors(temporary / "vectors.arrow", dimension, _numbered(source))
     _write_items(temporary / "items.parquet", source)
-    with faiss_threads(max(2, len(source)), dimension, config.threads):
+    with faiss_threads(config.threads, dimension):
         index = _trained(factory, source, config)
         _add(index, source, progress)
         parameters: dict[str, Any] = {}
@@ -284,9 +278,10 @@ def _add(index: Any, source: Embeddings, progress: Progress) -> None:
         lists[done : done + len(vectors)] = found[:, 0]
         done += len(vectors)
         progress(done // 2, total)
+    inverted: Any = index.invlists
     for number, size in enumerate(np.bincount(lists, minlength=index.nlist)):
-        index.invlists.resize(number, int(size))
-        index.invlists.resize(number, 0)
+        inverted.resize(number, int(size))
+        inverted.resize(number, 0)
     done = 0
     for _, vectors in source.blocks():
         rows, ids = vectors.astype(np.float32), np.arange(done, done + len(vectors))

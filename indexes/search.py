@@ -7,6 +7,7 @@ for. Over a Flat index the answer is that of exact_search to the last digit, wha
 and the device.
 """
 
+import contextlib
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from .errors import BeholderError, FormatError
 from .exact import Neighbors, best, check_queries, exact_search
 from .segments import IndexManifest, SegmentRecord, verify_index
 from .shards import check_size, read_items
-from .threads import faiss_threads
+from .threads import BLAS_FROM_QUERIES, PART_PRODUCTS, faiss_threads, on_threads, split
 from .vectors import Block, VectorFile
 
 __all__ = ["Index", "IndexManifest", "load_index", "verify_index"]
@@ -30,6 +31,7 @@ EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUN
 # lead.
 ROUNDING = 1e-5
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
+_FREE: Any = contextlib.nullcontext()
 GPU_MOST = 2048  # FAISS on a GPU returns at most so many per query, and probes at most so many lists
 
 
@@ -55,6 +57,9 @@ class Segment:
             found = f"{path} holds {self.faiss.ntotal} vectors of width {self.faiss.d}"
             raise FormatError(found, f"{record.count} of width {dimension}", "Build it again.")
         self.nlist = int(self.faiss.nlist) if isinstance(self.faiss, faiss.IndexIVF) else 0
+        if not self.nlist and device == "cpu":  # a view of FAISS's own memory
+            flat: Any = self.faiss
+            self._rows = faiss.rev_swig_ptr(flat.get_xb(), record.count * dimension).reshape(-1, dimension)
         self.on_gpu = device == "cuda"
         if self.on_gpu:
             self._resources = faiss.StandardGpuResources()  # must outlive the index
@@ -72,20 +77,50 @@ class Segment:
     def candidates(
         self, queries: NDArray[np.float32], count: int, nprobe: int, threads: int | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """FAISS's positions (-1 for none) and scores, both (Q, count)."""
+        """FAISS's positions (-1 for none) and scores, both (Q, count), best first; count is at most all
+        vectors."""
         import faiss
 
         params = None
         if self.nlist:
             params = faiss.SearchParametersIVF()
             params.nprobe = nprobe
-        with faiss_threads(len(queries), queries.shape[1], threads):
-            if self.on_gpu:
-                with self._gpu:
-                    scores, positions = self.faiss.search(queries, count, params=params)
-            else:
+        few, width = len(queries) < BLAS_FROM_QUERIES, queries.shape[1]
+        if few or self.on_gpu:
+            # A single query is not split over threads: the second one adds only the time of starting it.
+            with (
+                faiss_threads(1 if len(queries) == 1 else threads or 0, width),
+                self._gpu if self.on_gpu else _FREE,
+            ):
                 scores, positions = self.faiss.search(queries, count, params=params)
-        return positions, scores
+            return positions, scores
+        share = self.record.count * (nprobe / self.nlist if self.nlist else 1)
+        most = max(1, int(len(queries) * share * width) // PART_PRODUCTS)
+        most = min(most, threads or faiss.omp_get_max_threads())
+        if self.nlist:
+            found = on_threads(
+                lambda part: self.faiss.search(queries[part], count, params=params),
+                split(len(queries), most),
+                width,
+            )
+            return np.concatenate([p for _, p in found]), np.concatenate([s for s, _ in found])
+        parts = split(self.record.count, most)
+        found = on_threads(lambda part: self._flat(queries, part, count), parts, width)
+        if len(parts) == 1:
+            return found[0][1], found[0][0]
+        scores, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+        order = np.argsort(-scores, axis=1)[:, :count]
+        return np.take_along_axis(positions, order, 1), np.take_along_axis(scores, order, 1)
+
+    def _flat(
+        self, queries: NDArray[np.float32], part: slice, count: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and positions of the best of some rows of a Flat index, (Q, min(count, rows))."""
+        import faiss
+
+        rows = self._rows[part]
+        scores, positions = faiss.knn(queries, rows, min(count, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+        return scores, positions + part.start
 
     def search(
         self, queries: NDArray[np.float32], k: int, nprobe: int, threads: int | None
@@ -96,7 +131,7 @@ class Segment:
         k = min(k, total)
         ids, scores = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
         few = np.zeros(len(queries), bool)
-        open_rows, fetch = np.arange(len(queries)), min(k + EXTRA, total)
+        open_rows, fetch = np.arange(len(queries) if total else 0), min(k + EXTRA, total)
         lengths = np.linalg.norm(queries, axis=1)
         while len(open_rows):
             if self.on_gpu and max(fetch, nprobe) > GPU_MOST:
