@@ -22,7 +22,9 @@ def embed(
     max_bad_share: Annotated[float, typer.Option(help="Bad pictures allowed, as a share; ten always are.")] = 0.01,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
     threads: Annotated[int, typer.Option(help="Threads of the encoder; 0: torch's choice.")] = 0,
-    captions: Annotated[str | None, typer.Option(help="TSV with columns file (or image) and caption (or title).")] = None,
+    captions: Annotated[
+        str | None, typer.Option(help="TSV with columns file (or image) and caption (or title).")
+    ] = None,
     max_pixels: Annotated[int, typer.Option(help="Larger pictures are refused unread.")] = 200_000_000,
     as_json: Json = False,
 ) -> None:
@@ -34,9 +36,7 @@ def embed(
     from .embed import embed as run
     from .progress import progress_line
 
-    config = EmbedConfig(
-        model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels
-    )
+    config = EmbedConfig(model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels)
     with progress_line("pictures") as progress:
         report = run(source, embeddings, config, progress=progress)
     if as_json:
@@ -169,5 +169,3 @@ def doctor(as_json: Json = False) -> None:
                 print(f"    {'':<14} {finding.remedy}")
     if not all(finding.ok or finding.optional for finding in findings):
         raise typer.Exit(1)
-
-

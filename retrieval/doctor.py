@@ -6,7 +6,17 @@ import os
 import platform
 from dataclasses import dataclass
 
-PACKAGES = ("torch", "torchvision", "open_clip_torch", "transformers", "trl", "numpy", "pyarrow", "pillow", "typer")
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "open_clip_torch",
+    "transformers",
+    "trl",
+    "numpy",
+    "pyarrow",
+    "pillow",
+    "typer",
+)
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,13 @@ import pyarrow as pa
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.manifest import record_file, write_bytes_atomic
 from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_items, write_shard
-from indexes.vectors import vector_blocks
+from indexes.vectors import VectorFile
 
 from . import plan as plans
 from .encoders import Encoder, load_encoder
 from .images import MAX_PIXELS
 from .plan import Part, Plan, Unit
-from .workers import DecodePool, Decoded
+from .workers import Decoded, DecodePool
 
 LEAST_BAD = 10  # so many bad pictures are always allowed: one in a folder of twenty is not a broken corpus
 Progress = Callable[[int, int], None]
@@ -48,7 +48,13 @@ class EmbedConfig:
     def __post_init__(self) -> None:
         wrong = [
             f"{name} {getattr(self, name)}"
-            for name, least in {"batch_size": 1, "workers": 0, "shard_size": 1, "threads": 0, "max_pixels": 1}.items()
+            for name, least in {
+                "batch_size": 1,
+                "workers": 0,
+                "shard_size": 1,
+                "threads": 0,
+                "max_pixels": 1,
+            }.items()
             if getattr(self, name) < least
         ]
         if not 0 <= self.max_bad_share <= 1:
@@ -90,12 +96,16 @@ def embed(
     encoder than the folder's, an interrupted run with other settings, a folder that another process is writing.
     """
     config = config or EmbedConfig()
+    if not source.is_dir():
+        raise BeholderError(f"there is no folder {source}", "a folder of pictures", "Check the path.")
     captions = read_captions(Path(config.captions)) if config.captions else {}
     with plans.locked(embeddings):
         encoder = encoder or load_encoder(config.model, config.device)
         settings = _settings(config)
         old = _existing(embeddings, encoder)
-        plan, resumed = plans.open_plan(source, embeddings, settings | {"source": _source(source, embeddings)}, config.shard_size)
+        plan, resumed = plans.open_plan(
+            source, embeddings, settings | {"source": _source(source, embeddings)}, config.shard_size
+        )
         if old is not None and not plan.units and len(plan.rejected) == 0 and _count_lines(embeddings) == 0:
             return EmbedReport(count=old.count)
         run = _Run(source, embeddings, config, encoder, plan, captions, progress or (lambda done, total: None))
@@ -209,9 +219,7 @@ class _Run:
         keep = np.array([uri not in lost for uri in items.column("uri").to_pylist()])
         if not keep.any():
             return Part(None, [], {})
-        vectors = np.concatenate(
-            [block for _, block in vector_blocks(self.folder / shard.vectors.path, old.dimension, 65536)]
-        )[keep]
+        vectors = VectorFile(self.folder / shard.vectors.path, old.dimension).rows_at(np.flatnonzero(keep))
         kept = items.filter(pa.array(keep))
         copied: ShardRecord = write_shard(self.folder, unit.number, kept.column("id").to_numpy(), vectors, kept)
         return Part(copied, [], {})
@@ -229,10 +237,14 @@ class _Run:
         )
 
     def _write_rejected(self, rejected: list[list[str]]) -> None:
-        lines = [json.dumps({"uri": uri, "reason": reason}, ensure_ascii=False) + "\n" for uri, reason in sorted(rejected)]
+        lines = [
+            json.dumps({"uri": uri, "reason": reason}, ensure_ascii=False) + "\n" for uri, reason in sorted(rejected)
+        ]
         write_bytes_atomic(self.folder / "rejected.jsonl", "".join(lines).encode())
 
-    def _publish(self, old: EmbeddingsManifest | None, parts: list[Part], rejected: list[list[str]], next_id: int) -> None:
+    def _publish(
+        self, old: EmbeddingsManifest | None, parts: list[Part], rejected: list[list[str]], next_id: int
+    ) -> None:
         started = time.perf_counter()
         shards = [part.shard for part in parts if part.shard is not None]
         self._write_rejected(rejected)
@@ -252,7 +264,9 @@ class _Run:
         manifest = plans.merged(manifest, self.plan, shards)
         if manifest.count == 0:
             raise BeholderError(
-                f"{self.source} holds no usable picture ({len(rejected)} rejected)", "pictures", "Check the folder."
+                f"{self.source} holds no usable picture ({len(rejected)} rejected)",
+                "pictures",
+                "Check the folder.",
             )
         manifest.write(self.folder)
         plans.finish(self.folder)
@@ -261,7 +275,10 @@ class _Run:
 
     def _log(self, resumed: bool) -> None:
         line = {**asdict(self.report), "pictures_per_s": self.report.pictures_per_s, "resumed": resumed}
-        line |= {"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "workers": self.config.workers or os.cpu_count()}
+        line |= {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "workers": self.config.workers or os.cpu_count(),
+        }
         with (self.folder / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
 
@@ -318,7 +335,9 @@ def read_captions(path: Path) -> dict[str, str]:
             text = next((name for name in ("caption", "title") if name in names), None)
             if key is None or text is None:
                 raise BeholderError(
-                    f"{path} has columns {', '.join(names)}", "file or image, and caption or title", "Rename them."
+                    f"{path} has columns {', '.join(names)}",
+                    "file or image, and caption or title",
+                    "Rename them.",
                 )
             captions: dict[str, str] = {}
             for row in rows:

@@ -36,10 +36,17 @@ class TextEncoder(Protocol):
 class Encoder:
     """An open_clip model with its preprocessing and tokenizer. Not to be shared by threads while it trains."""
 
-    def __init__(self, name: str, model: Any, tokenizer: Any, preprocessing: Preprocessing, device: str = "cpu") -> None:
+    def __init__(
+        self, name: str, model: Any, tokenizer: Any, preprocessing: Preprocessing, device: str = "cpu"
+    ) -> None:
         import torch
 
-        self.name, self.model, self.tokenizer, self.preprocessing = name, model.eval(), tokenizer, preprocessing
+        self.name, self.model, self.tokenizer, self.preprocessing = (
+            name,
+            model.eval(),
+            tokenizer,
+            preprocessing,
+        )
         self.device = torch.device(device)
         self.image_size = preprocessing.size
         self.model.to(self.device)
@@ -75,7 +82,7 @@ class Encoder:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device)
+            batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
             batch = batch.permute(0, 3, 1, 2).float().mul_(self._scale).add_(self._shift)
             return _unit_rows(self.model.encode_image(batch.contiguous()))
 
@@ -172,7 +179,9 @@ def load_encoder(name: str, device: str = "cpu") -> Encoder:
     if not colon:
         tags = open_clip.list_pretrained_tags_by_model(architecture)
         raise BeholderError(
-            f"{name} names no weights", f"{name}:PRETRAINED, one of {', '.join(tags) or '(a file)'}", "Add one."
+            f"{name} names no weights",
+            f"{name}:PRETRAINED, one of {', '.join(tags) or '(a file)'}",
+            "Add one.",
         )
     return _load_open_clip(name, architecture, pretrained, device)
 
@@ -214,15 +223,21 @@ def read_config(folder: Path) -> dict[str, Any]:
         config: dict[str, Any] = json.loads(path.read_bytes())
     except FileNotFoundError as error:
         raise BeholderError(
-            f"{folder} has no open_clip_config.json", "an open_clip folder", "Export the model with open_clip."
+            f"{folder} has no open_clip_config.json",
+            "an open_clip folder",
+            "Export the model with open_clip.",
         ) from error
     except ValueError as error:
-        raise BeholderError(f"{path} is not JSON ({error})", "an open_clip config", "Export the model again.") from error
+        raise BeholderError(
+            f"{path} is not JSON ({error})", "an open_clip config", "Export the model again."
+        ) from error
     if "model_cfg" not in config:
         raise BeholderError(f"{path} has no model_cfg", "an open_clip config", "Export the model again.")
     if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.bin")) and not any(folder.glob("*.pt")):
         raise BeholderError(
-            f"{folder} has no weights", "open_clip_model.safetensors beside the config", "Copy the weights there too."
+            f"{folder} has no weights",
+            "open_clip_model.safetensors beside the config",
+            "Copy the weights there too.",
         )
     return config
 
@@ -260,7 +275,9 @@ def _load_open_clip(name: str, identifier: str, pretrained: str | None, device: 
     except (RuntimeError, OSError, ValueError, KeyError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BeholderError(
-            f"{name} cannot be loaded ({reason[:200]})", "weights that fit", "Check the name, the folder or the network."
+            f"{name} cannot be loaded ({reason[:200]})",
+            "weights that fit",
+            "Check the name, the folder or the network.",
         ) from error
     return Encoder(name, model, tokenizer, _preprocessing(model), device)
 

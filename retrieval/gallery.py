@@ -97,9 +97,7 @@ def _contents(queries: Sequence[str]) -> str:
     return f'<nav aria-label="Queries">{links}</nav>'
 
 
-def _section(
-    number: int, query: str, results: Sequence[Result], thumbnails: dict[str, Thumbnail | None]
-) -> str:
+def _section(number: int, query: str, results: Sequence[Result], thumbnails: dict[str, Thumbnail | None]) -> str:
     if results:
         figures = "\n".join(_figure(result, thumbnails[result.uri]) for result in results)
         body = f'<div class="row">\n{figures}\n</div>'

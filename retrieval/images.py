@@ -8,17 +8,36 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexes.errors import BeholderError
 
 SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .gif .bmp .tif .tiff .webp .ppm .pgm .pbm .avif .ico .jp2 .tga".split()
+    [
+        ".jpg",
+        ".jpeg",
+        ".jpe",
+        ".jfif",
+        ".png",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".webp",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+        ".avif",
+        ".ico",
+        ".jp2",
+        ".tga",
+    ]
 )
 # Raster formats only: Pillow would also hand EPS to an external program.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF", "ICO", "JPEG2000", "TGA")
@@ -104,19 +123,26 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own bomb warning: ours is a limit, below
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+            picture = Image.open(io.BytesIO(content), formats=_formats())
             if picture.width * picture.height > max_pixels:
                 raise BadPicture(f"{picture.width} x {picture.height} pixels, more than {max_pixels:,}")
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture))
     except BadPicture:
         raise
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         raise BadPicture("not a picture in a known format") from error
     except Image.DecompressionBombError as error:
         raise BadPicture(f"too many pixels, more than {max_pixels:,}") from error
     except Exception as error:  # decoders raise whatever a damaged file makes them raise: the reason is recorded
         raise BadPicture(f"cannot be decoded: {type(error).__name__}: {error}") from error
+
+
+@cache
+def _formats() -> list[str]:
+    """Those of FORMATS that this Pillow was built with; `Image.open` knows only the commonest before `init`."""
+    Image.init()
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _to_rgb(picture: Image.Image) -> Image.Image:
@@ -138,8 +164,10 @@ def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
     """16-bit integers by their high byte's range; floats are taken as [0, 1] unless they exceed it, then as [0, 255]."""
     if values.dtype.kind == "f":
         scale = 255.0 if np.nanmax(values) <= 1.0 else 1.0
-        return np.clip(np.nan_to_num(values) * scale, 0, 255).round().astype(np.uint8)
-    return (np.clip(values.astype(np.int64), 0, 65535) // 257).astype(np.uint8)
+        scaled: NDArray[np.uint8] = np.clip(np.nan_to_num(values) * scale, 0, 255).round().astype(np.uint8)
+        return scaled
+    bytes_: NDArray[np.uint8] = (np.clip(values.astype(np.int64), 0, 65535) // 257).astype(np.uint8)
+    return bytes_
 
 
 def fit(picture: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]:

@@ -56,7 +56,9 @@ def info(
     size = sum(file.bytes for segment in manifest.segments for file in segment.files)
     print(f"pictures    {manifest.count}, of {(index / manifest.source).resolve()}")
     print(f"encoder     {manifest.encoder.name}, {manifest.encoder.width}-d")
-    print(f"            pictures {manifest.encoder.image_fingerprint[:16]}, text {manifest.encoder.text_fingerprint[:16]}")
+    print(
+        f"            pictures {manifest.encoder.image_fingerprint[:16]}, text {manifest.encoder.text_fingerprint[:16]}"
+    )
     print(f"index       {manifest.factory}, {len(manifest.segments)} segment(s), {size / 1e6:.1f} MB on disk")
     _print_parameters(manifest.parameters)
 

@@ -21,7 +21,7 @@ from indexes.shards import EncoderRecord
 from .encoders import TOKENIZER_PROBE, make_record, read_config
 from .images import Preprocessing
 
-Array = NDArray[np.float32]
+Array = NDArray[Any]  # float32 throughout
 MOST_TEXTS = 64  # above it torch's matrix products repay its import
 _erf = np.frompyfunc(math.erf, 1, 1)
 
@@ -37,7 +37,9 @@ class LightTextEncoder:
         self._bert = json.loads((folder / "config.json").read_bytes())
         state = load_file(folder / "open_clip_model.safetensors")
         self._weights = {
-            key.removeprefix("text."): value.astype(np.float32) for key, value in state.items() if key.startswith("text.")
+            key.removeprefix("text."): value.astype(np.float32)
+            for key, value in state.items()
+            if key.startswith("text.")
         }
         length = int(model["text_cfg"].get("context_length", 77))
         self._tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -54,7 +56,7 @@ class LightTextEncoder:
         cleaned = [" ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()) for text in texts]
         return np.array([encoding.ids for encoding in self._tokenizer.encode_batch(cleaned)], np.int64)
 
-    def encode_texts(self, texts: Sequence[str]) -> Array:
+    def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (Q, D), unit rows."""
         if not texts:
             return np.empty((0, self.width), np.float32)
@@ -119,7 +121,9 @@ def read_preprocessing(folder: Path) -> Preprocessing:
     content = config.get("preprocess_cfg") or {}
     if "mean" not in content or "std" not in content:
         raise BeholderError(
-            f"{folder}/open_clip_config.json states no mean and std", "preprocess_cfg", "Export the model again."
+            f"{folder}/open_clip_config.json states no mean and std",
+            "preprocess_cfg",
+            "Export the model again.",
         )
     return Preprocessing.from_dict({**content, "size": config["model_cfg"]["vision_cfg"].get("image_size", 224)})
 

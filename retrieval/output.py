@@ -22,7 +22,9 @@ def write_table(rows: Rows) -> None:
             print(f"{os.linesep if place else ''}{query}")
         longest = min(max((len(result.uri) for result in results), default=0), 60)
         for result in results:
-            line = f"{result.rank:>3}  {result.relevance:6.3f}  {result.uri:<{longest}}  {_line(result.caption)}".rstrip()
+            line = (
+                f"{result.rank:>3}  {result.relevance:6.3f}  {result.uri:<{longest}}  {_line(result.caption)}".rstrip()
+            )
             print(line if not width or len(line) <= width else line[: width - 1] + "…")
 
 

@@ -100,7 +100,9 @@ def open_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: 
                     f"{key} {plan.settings.get(key)!r}" for key in settings if plan.settings.get(key) != settings[key]
                 )
                 raise BeholderError(
-                    f"{folder} holds an interrupted run with {other}", "the same call", "Repeat it, or use a new folder."
+                    f"{folder} holds an interrupted run with {other}",
+                    "the same call",
+                    "Repeat it, or use a new folder.",
                 )
             return plan, True
         finish(folder)  # that run wrote its manifest and was killed while cleaning up
@@ -146,11 +148,11 @@ def _make_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size:
 def _is_changed(path: Path, item: Mapping[str, Any], seen: Seen) -> bool:
     """By size and time, and where only the time differs by content."""
     status = path.stat()
-    if status.st_size != item["bytes"]:
+    if status.st_size != int(item["bytes"]):
         return True
     if seen.get(item["uri"]) == (status.st_size, status.st_mtime_ns):
         return False
-    return sha256_file(path) != item["sha256"]
+    return bool(sha256_file(path) != item["sha256"])
 
 
 def manifest_digest(folder: Path) -> str:

@@ -82,9 +82,7 @@ def test_every_query_caption_rank_and_relevance_is_shown(tmp_path: Path, picture
 def test_thumbnails_keep_their_shape_within_the_height(tmp_path: Path, pictures: Path) -> None:
     path = tmp_path / "gallery.html"
     uris = ["wide.jpg", "sub/tall.png", "panorama.png"]
-    write_gallery(
-        path, [("q", [result(uri, rank) for rank, uri in enumerate(uris, 1)])], pictures, thumbnail_px=100
-    )
+    write_gallery(path, [("q", [result(uri, rank) for rank, uri in enumerate(uris, 1)])], pictures, thumbnail_px=100)
     sizes = []
     for image in Page(path).all("img")[:3]:
         jpeg = base64.b64decode(str(image["src"]).removeprefix("data:image/jpeg;base64,"), validate=True)
