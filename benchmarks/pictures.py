@@ -14,6 +14,7 @@ from indexes.manifest import MANIFEST
 from indexes.shards import Embeddings
 from retrieval.embed import EmbedConfig, embed
 from retrieval.encoders import Encoder
+from retrieval.progress import progress_line
 
 from .tables import match_names
 
@@ -52,10 +53,12 @@ def picture_vectors(
         with tempfile.TemporaryDirectory(prefix="beholder-bench-") as place:
             source, made = Path(place) / "pictures", Path(place) / "embeddings"
             link_pictures(pictures, names, source)
-            embed(source, made, config, encoder=encoder)
+            with progress_line("pictures") as progress:
+                embed(source, made, config, encoder=encoder, progress=progress)
             return _rows_of(Embeddings(made), names)
     if not (embeddings / MANIFEST).is_file():
-        embed(pictures, embeddings, config, encoder=encoder)
+        with progress_line("pictures") as progress:
+            embed(pictures, embeddings, config, encoder=encoder, progress=progress)
     found = Embeddings(embeddings)
     if found.manifest.encoder.image_fingerprint != encoder.record.image_fingerprint:
         raise BeholderError(

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError, FormatError
 
-FIELD = re.compile(r"\{([^{}]*)\}")
+FIELD = re.compile(r"(\b[Aa] )?\{([^{}]*)\}")
 HUMP = re.compile(r"(?<=[a-z])(?=[A-Z(])")
 
 
@@ -183,19 +183,22 @@ def label_judgements(
 
 
 def fill_template(template: str, label: dict[str, str]) -> str:
-    """The template with `{}` replaced by the whole label and `{column}` by that column's value, as words."""
+    """The template with `{}` replaced by the whole label and `{column}` by that column's value, as words;
+    a or an as the word wants.
+    """
     if not FIELD.search(template):
         raise BeholderError(
             f"the template {template!r} has no place for the label", 'such as "a photo of a {}"'
         )
 
     def value(match: re.Match[str]) -> str:
-        column = match.group(1)
+        article, column = match.group(1) or "", match.group(2)
         if column and column not in label:
             raise BeholderError(
                 f"the template {template!r} names {column!r}", f"{{}} or one of {', '.join(label)}"
             )
-        return as_words(label[column]) if column else " ".join(as_words(part) for part in label.values())
+        words = as_words(label[column]) if column else " ".join(as_words(part) for part in label.values())
+        return f"{article[:-1]}n {words}" if article and words[0] in "aeiou" else article + words
 
     return FIELD.sub(value, template)
 

@@ -36,7 +36,7 @@ def test_joined_columns_are_one_label_and_repeated_columns_are_groups() -> None:
     )
     joined = judged.only("object,depiction")
     assert [query.texts[0] for query in joined.queries] == [
-        "a art: camel art",
+        "an art: camel art",
         "a photo: camel photo",
         "a photo: teddy bear photo",
     ]
