@@ -10,9 +10,7 @@ import typer
 if TYPE_CHECKING:
     from .runs import Run
 
-app = typer.Typer(
-    no_args_is_help=True, help="Measure: retrieval, speed; write the numbers into the documents."
-)
+app = typer.Typer(no_args_is_help=True, help="Measure: retrieval, speed; write the numbers into the documents.")
 speed = typer.Typer(
     no_args_is_help=True, help="Pictures per second and queries per second, against what they could be."
 )
@@ -28,9 +26,7 @@ Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
 @app.command()
 def retrieval(
     table: Annotated[Path, typer.Argument(help="TSV of captions or labels, with a header row.")],
-    pictures: Annotated[
-        Path | None, typer.Option(help="Folder that names are relative to; else the table's.")
-    ] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of captions; each one is a query.")] = None,
     label_column: Annotated[
@@ -38,26 +34,16 @@ def retrieval(
     ] = None,
     template: Annotated[
         list[str] | None,
-        typer.Option(
-            help='Phrasing of a label, with {} or {column} (repeatable: averaged); else "a photo of a {}".'
-        ),
+        typer.Option(help='Phrasing of a label, with {} or {column} (repeatable: averaged); else "a photo of a {}".'),
     ] = None,
-    splits: Annotated[
-        Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")
-    ] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
     split: Annotated[str | None, typer.Option(help="Only this split, such as val; else every row.")] = None,
-    model: Annotated[
-        str | None, typer.Option(help="Encoder; else the index's own, or beholder-mini.")
-    ] = None,
-    index: Annotated[
-        Path | None, typer.Option(help="Rank through this INDEX, against all that is in it.")
-    ] = None,
+    model: Annotated[str | None, typer.Option(help="Encoder; else the index's own, or beholder-mini.")] = None,
+    index: Annotated[Path | None, typer.Option(help="Rank through this INDEX, against all that is in it.")] = None,
     embeddings: Annotated[
         Path | None, typer.Option(help="EMBEDDINGS to read, or to make of all pictures and keep.")
     ] = None,
-    cli: Annotated[
-        bool, typer.Option("--cli", help="Search by the command line, in a process of its own.")
-    ] = False,
+    cli: Annotated[bool, typer.Option("--cli", help="Search by the command line, in a process of its own.")] = False,
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Top-1 of pictures among labels, instead of mAP of labels.")
     ] = False,
@@ -103,9 +89,7 @@ def speed_embed(
     model: Annotated[
         str, typer.Option(help="Encoder; ViT-B-32:random measures speed without weights.")
     ] = "beholder-mini",
-    batch_size: Annotated[
-        int, typer.Option(help="Pictures per batch, of ours and of the forward-only rate.")
-    ] = 64,
+    batch_size: Annotated[int, typer.Option(help="Pictures per batch, of ours and of the forward-only rate.")] = 64,
     threads: Annotated[int, typer.Option(help="Threads of the encoder on a CPU; 0 = torch's choice.")] = 0,
     workers: Annotated[int, typer.Option(help="Decode processes; 0 = one per core.")] = 0,
     limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
@@ -123,9 +107,7 @@ def speed_embed(
     from .speed_embed import SpeedEmbedConfig, measure
 
     run_name = _run_name(name, out, Path("speed-embed"))
-    config = SpeedEmbedConfig(
-        source, model, batch_size, threads, workers, limit, repeats, seed, device, run_name
-    )
+    config = SpeedEmbedConfig(source, model, batch_size, threads, workers, limit, repeats, seed, device, run_name)
     _finish(measure(config), out, as_json)
 
 
@@ -133,9 +115,7 @@ def speed_embed(
 def speed_search(
     count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
     width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
-    batch: Annotated[
-        list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")
-    ] = None,
+    batch: Annotated[list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")] = None,
     k: Annotated[int, typer.Option("-k", help="Results per query.")] = 10,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
     seed: Seed = 0,
@@ -156,9 +136,7 @@ def speed_search(
 
 @app.command()
 def report(
-    check: Annotated[
-        bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")
-    ] = False,
+    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")] = False,
     root: Annotated[Path, typer.Option(help="The repository.")] = Path("."),
 ) -> None:
     """Writes the numbers of docs/results/*.json into the marked blocks of README, docs and model cards.
@@ -168,9 +146,7 @@ def report(
     from .report import report as write_report
 
     changed, blocks = write_report(root, check=check)
-    typer.echo(
-        f"{blocks} blocks, {len(changed)} documents rewritten" if not check else f"{blocks} blocks agree"
-    )
+    typer.echo(f"{blocks} blocks, {len(changed)} documents rewritten" if not check else f"{blocks} blocks agree")
     for path in changed:
         typer.echo(str(path))
 

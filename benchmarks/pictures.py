@@ -33,9 +33,7 @@ def link_pictures(pictures: Path, names: Sequence[str], place: Path) -> None:
         )
     for name in names:
         if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise BeholderError(
-                f"the picture {name} lies outside {pictures}", "a name inside it", "Mend the table."
-            )
+            raise BeholderError(f"the picture {name} lies outside {pictures}", "a name inside it", "Mend the table.")
         link = place / name
         link.parent.mkdir(parents=True, exist_ok=True)
         link.symlink_to((pictures / name).resolve())

@@ -133,13 +133,9 @@ def parse_answers(output: str, texts: Sequence[str]) -> list[list[str]]:
         asked = [answer["query"] for answer in answers]
         found = [[result["uri"] for result in answer["results"]] for answer in answers]
     except (ValueError, KeyError, TypeError) as error:
-        raise BeholderError(
-            f"search printed something else ({error})", "one JSON object per query"
-        ) from error
+        raise BeholderError(f"search printed something else ({error})", "one JSON object per query") from error
     if asked != list(texts):
-        raise BeholderError(
-            f"search answered {len(asked)} queries, not the same ones", f"{len(texts)} in order"
-        )
+        raise BeholderError(f"search answered {len(asked)} queries, not the same ones", f"{len(texts)} in order")
     return found
 
 

@@ -98,18 +98,14 @@ def report(root: Path, *, check: bool = False) -> tuple[list[Path], int]:
         except FormatError as error:
             if not check:
                 raise
-            raise ConditionFailed(
-                f"{path.relative_to(root)}: {error.found}", error.expected, error.remedy
-            ) from error
+            raise ConditionFailed(f"{path.relative_to(root)}: {error.found}", error.expected, error.remedy) from error
         if new != text:
             changed.append(path)
             if not check:
                 write_bytes_atomic(path, new.encode())
     if check and changed:
         names = ", ".join(str(path.relative_to(root)) for path in changed)
-        raise ConditionFailed(
-            f"{names} differ from docs/results", "the same numbers", "Run `beholder bench report`."
-        )
+        raise ConditionFailed(f"{names} differ from docs/results", "the same numbers", "Run `beholder bench report`.")
     return changed, blocks
 
 
@@ -127,9 +123,7 @@ def _value(value: float, unit: str) -> str:
 def _interval(number: Number) -> str:
     if number.low is None or number.high is None:
         return ""
-    low, high = (
-        _value(end, number.unit).removesuffix(number.unit).rstrip(" %") for end in (number.low, number.high)
-    )
+    low, high = (_value(end, number.unit).removesuffix(number.unit).rstrip(" %") for end in (number.low, number.high))
     return f"{low} to {high}"
 
 

@@ -88,9 +88,7 @@ def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
         else:
             k = max(HIT_RATE_AT) if config.text_column else None
             numbers = score_rankings(config, judged, rank_exactly(judged, texts, vectors, k))
-    through = (
-        "exact search" if config.index is None else "the index and the CLI" if config.cli else "the index"
-    )
+    through = "exact search" if config.index is None else "the index and the CLI" if config.cli else "the index"
     return Run(
         name=config.name,
         command=command_of("bench retrieval", config),
@@ -127,9 +125,7 @@ def read_judgements(config: RetrievalConfig) -> Judgements:
             "Give --image-column.",
         )
     splits = tables.read_splits(config.splits, image) if config.splits else None
-    chosen, others = tables.choose_rows(
-        rows, image, config.split, splits, limit=config.limit, seed=config.seed
-    )
+    chosen, others = tables.choose_rows(rows, image, config.split, splits, limit=config.limit, seed=config.seed)
     if config.text_column:
         return tables.caption_judgements(chosen, image, config.text_column, others)
     return tables.label_judgements(chosen, image, config.label_column, config.template or (TEMPLATE,), others)
@@ -168,9 +164,7 @@ def _number(values: metrics.Floats, chance: metrics.Floats, seed: int) -> Number
     return Number.of(bootstrap_mean(values, seed=seed), float(chance.mean()))
 
 
-def _through_index(
-    config: RetrievalConfig, judged: Judgements, encoder: Encoder | None
-) -> tuple[Rankings, Any]:
+def _through_index(config: RetrievalConfig, judged: Judgements, encoder: Encoder | None) -> tuple[Rankings, Any]:
     """Rankings by the index, and the record of the encoder whose words were searched for."""
     from indexes.search import load_index
 

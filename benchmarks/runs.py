@@ -88,21 +88,13 @@ class Run:
         if not isinstance(number, int) or number < 1:
             raise FormatError(f"{where} has format {number!r}", f"{FORMAT}", "Run the benchmark again.")
         if number > FORMAT:
-            raise FormatError(
-                f"{where} has format {number}", f"at most {FORMAT}", "Install a newer beholder."
-            )
+            raise FormatError(f"{where} has format {number}", f"at most {FORMAT}", "Install a newer beholder.")
         try:
-            rest = {
-                key: value
-                for key, value in content.items()
-                if key not in ("kind", "format", "numbers", "notes")
-            }
+            rest = {key: value for key, value in content.items() if key not in ("kind", "format", "numbers", "notes")}
             numbers = {key: Number(**value) for key, value in content["numbers"].items()}
             return cls(**rest, numbers=numbers, notes=tuple(content["notes"]))
         except (KeyError, TypeError, AttributeError) as error:
-            raise FormatError(
-                f"{where} does not hold a run ({error})", f"the fields of format {FORMAT}"
-            ) from error
+            raise FormatError(f"{where} does not hold a run ({error})", f"the fields of format {FORMAT}") from error
 
 
 def write_run(path: Path, run: Run) -> None:
@@ -120,15 +112,11 @@ def write_run(path: Path, run: Run) -> None:
 
 def read_run(path: Path) -> Run:
     if not path.is_file():
-        raise FormatError(
-            f"there is no run {path}", "a JSON file that `bench` wrote", "Run the benchmark first."
-        )
+        raise FormatError(f"there is no run {path}", "a JSON file that `bench` wrote", "Run the benchmark first.")
     try:
         content = json.loads(path.read_bytes())
     except ValueError as error:
-        raise FormatError(
-            f"{path} is not JSON ({error})", f"a file of kind {KIND}", "Run it again."
-        ) from error
+        raise FormatError(f"{path} is not JSON ({error})", f"a file of kind {KIND}", "Run it again.") from error
     if not isinstance(content, dict):
         raise FormatError(f"{path} holds no JSON object", f"a file of kind {KIND}", "Run it again.")
     return Run.from_dict(content, path)

@@ -156,9 +156,7 @@ def forward_rate(encoder: Encoder, batch_size: int, pictures: int) -> float:
     import torch
 
     side = encoder.image_size
-    batch = torch.rand((batch_size, 3, side, side), generator=torch.Generator().manual_seed(0)).to(
-        encoder.device
-    )
+    batch = torch.rand((batch_size, 3, side, side), generator=torch.Generator().manual_seed(0)).to(encoder.device)
     done, started = 0, time.perf_counter()
     with torch.inference_mode():
         while True:
@@ -177,13 +175,9 @@ def decode_pool(workers: int) -> ProcessPoolExecutor:
     return pool
 
 
-def decode_rate(
-    pool: ProcessPoolExecutor, source: Path, names: Sequence[str], preprocessing: Preprocessing
-) -> float:
+def decode_rate(pool: ProcessPoolExecutor, source: Path, names: Sequence[str], preprocessing: Preprocessing) -> float:
     """Pictures/s of reading, decoding and fitting, on all processes of the pool."""
-    chunks = [
-        (os.fspath(source), names[at : at + CHUNK], preprocessing) for at in range(0, len(names), CHUNK)
-    ]
+    chunks = [(os.fspath(source), names[at : at + CHUNK], preprocessing) for at in range(0, len(names), CHUNK)]
     started = time.perf_counter()
     done = sum(pool.map(decode_chunk, chunks))
     return done / (time.perf_counter() - started)

@@ -43,9 +43,7 @@ class SpeedSearchConfig:
 
     def __post_init__(self) -> None:
         wrong = [
-            f"{name} {getattr(self, name)}"
-            for name in ("count", "width", "k", "repeats")
-            if getattr(self, name) < 1
+            f"{name} {getattr(self, name)}" for name in ("count", "width", "k", "repeats") if getattr(self, name) < 1
         ]
         wrong += [f"batch {size}" for size in self.batch if size < 1]
         if wrong:
@@ -87,9 +85,7 @@ def measure(config: SpeedSearchConfig) -> Run:
             return index.search(batch, config.k).ids
 
         for size in config.batch:
-            agreement.append(
-                float(knn_recall(ours(queries[:size]), as_faiss_comes(queries[:size]), config.k).mean())
-            )
+            agreement.append(float(knn_recall(ours(queries[:size]), as_faiss_comes(queries[:size]), config.k).mean()))
             rates = [
                 (rate(ours, queries, size, TURN_S), rate(as_faiss_comes, queries, size, TURN_S))
                 for _ in range(config.repeats)
@@ -99,9 +95,7 @@ def measure(config: SpeedSearchConfig) -> Run:
                 ("FAISS default", [theirs for _, theirs in rates]),
             ):
                 numbers[f"batch {size}, {name}"] = Number.of_repeats(values, "queries/s")
-            numbers[f"batch {size}, ours / FAISS"] = Number.of_repeats(
-                [mine / theirs for mine, theirs in rates], ""
-            )
+            numbers[f"batch {size}, ours / FAISS"] = Number.of_repeats([mine / theirs for mine, theirs in rates], "")
     numbers["same ids as FAISS"] = Number(float(np.mean(agreement)))
     return Run(
         name=config.name,

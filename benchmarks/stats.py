@@ -7,9 +7,7 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError
 
-RESAMPLES = (
-    2000  # the house rule; the ends of a 95 % interval then move by about 2 % of its width from seed to seed
-)
+RESAMPLES = 2000  # the house rule; the ends of a 95 % interval then move by about 2 % of its width from seed to seed
 BLOCK = 1 << 22  # draws held at once: 32 MB of int64
 
 

@@ -63,9 +63,7 @@ class Judgements:
         """(N,) row of each picture's one query. Raises BeholderError where a picture has none or several."""
         matrix = self.relevance()
         if not (matrix.sum(axis=0) == 1).all():
-            raise BeholderError(
-                "some pictures have no label or several", "one label per picture for zero-shot"
-            )
+            raise BeholderError("some pictures have no label or several", "one label per picture for zero-shot")
         return np.asarray(matrix.argmax(axis=0), dtype=np.int64)
 
 
@@ -126,9 +124,7 @@ def choose_rows(
             raise BeholderError("the table has no column 'split'", "one, or --splits TABLE", "Give --splits.")
         inside = {row[image_column] for row in rows if row["split"] == split}
     if not inside:
-        raise BeholderError(
-            f"no picture of the table is in split {split!r}", "at least one", "Check --split."
-        )
+        raise BeholderError(f"no picture of the table is in split {split!r}", "at least one", "Check --split.")
     if limit is not None and limit < len(inside):
         ordered = sorted(inside)
         drawn = np.random.default_rng(seed).permutation(len(ordered))[:limit]
@@ -144,9 +140,7 @@ def caption_judgements(
     places = _places(rows, image_column)
     for row in rows:
         if not row[text_column].strip():
-            raise BeholderError(
-                f"{row[image_column]} has an empty {text_column}", "a text", "Mend the table."
-            )
+            raise BeholderError(f"{row[image_column]} has an empty {text_column}", "a text", "Mend the table.")
     queries = [Query((row[text_column].strip(),), (places[row[image_column]],), text_column) for row in rows]
     return Judgements(tuple(places), tuple(queries), others)
 
@@ -176,9 +170,7 @@ def label_judgements(
             texts = tuple(fill_template(template, label) for template in templates)
             queries.append(Query(texts, tuple(relevant), group))
     if not queries:
-        raise BeholderError(
-            f"no row bears a label in {', '.join(label_columns)}", "at least one", "Check the columns."
-        )
+        raise BeholderError(f"no row bears a label in {', '.join(label_columns)}", "at least one", "Check the columns.")
     return Judgements(tuple(places), tuple(queries), others)
 
 
@@ -187,16 +179,12 @@ def fill_template(template: str, label: dict[str, str]) -> str:
     a or an as the word wants.
     """
     if not FIELD.search(template):
-        raise BeholderError(
-            f"the template {template!r} has no place for the label", 'such as "a photo of a {}"'
-        )
+        raise BeholderError(f"the template {template!r} has no place for the label", 'such as "a photo of a {}"')
 
     def value(match: re.Match[str]) -> str:
         article, column = match.group(1) or "", match.group(2)
         if column and column not in label:
-            raise BeholderError(
-                f"the template {template!r} names {column!r}", f"{{}} or one of {', '.join(label)}"
-            )
+            raise BeholderError(f"the template {template!r} names {column!r}", f"{{}} or one of {', '.join(label)}")
         words = as_words(label[column]) if column else " ".join(as_words(part) for part in label.values())
         return f"{article[:-1]}n {words}" if article and words[0] in "aeiou" else article + words
 

@@ -53,9 +53,7 @@ def test_metrics_equal_slow_loops_with_ties() -> None:
         flags = [bool(relevance[query, column]) for column in slow_order(scores[query])]
         assert list(hits[query]) == flags
         relevant = sum(flags)
-        assert metrics.average_precision(hits, counts)[query] == pytest.approx(
-            slow_average_precision(flags, relevant)
-        )
+        assert metrics.average_precision(hits, counts)[query] == pytest.approx(slow_average_precision(flags, relevant))
         assert metrics.r_precision(hits, counts)[query] == pytest.approx(sum(flags[:relevant]) / relevant)
         for k in (1, 5, 10, 100):
             assert metrics.hit_rate(hits, k)[query] == float(any(flags[:k]))
@@ -87,13 +85,9 @@ def test_chance_equals_the_mean_over_all_orders(pictures: int, relevant: int) ->
     assert metrics.chance_average_precision(one, pictures)[0] == pytest.approx(
         metrics.average_precision(orders, counts).mean()
     )
-    assert metrics.chance_r_precision(one, pictures)[0] == pytest.approx(
-        metrics.r_precision(orders, counts).mean()
-    )
+    assert metrics.chance_r_precision(one, pictures)[0] == pytest.approx(metrics.r_precision(orders, counts).mean())
     for k in (1, 2, 10):
-        assert metrics.chance_hit_rate(one, pictures, k)[0] == pytest.approx(
-            metrics.hit_rate(orders, k).mean()
-        )
+        assert metrics.chance_hit_rate(one, pictures, k)[0] == pytest.approx(metrics.hit_rate(orders, k).mean())
 
 
 def test_zero_shot_counts_the_best_class_and_ties_go_to_the_lower() -> None:

@@ -51,9 +51,7 @@ def test_exact_and_index_give_the_slow_answer(encoder: Encoder, corpus: Path, ti
     assert by_index.candidates == 12
 
 
-def test_labels_through_an_index_leave_other_splits_out(
-    encoder: Encoder, corpus: Path, tiny_index: Path
-) -> None:
+def test_labels_through_an_index_leave_other_splits_out(encoder: Encoder, corpus: Path, tiny_index: Path) -> None:
     config = RetrievalConfig(corpus / "items.tsv", label_column=("colour",), split="val")
     judged = read_judgements(config)
     assert (len(judged.pictures), len(judged.others)) == (9, 3)
@@ -96,8 +94,6 @@ def test_an_index_of_another_encoder_is_refused(
     weights = load_file(str(tiny_model / "open_clip_model.safetensors"))
     weights["visual.proj"] = torch.flip(weights["visual.proj"], [0]).contiguous()
     save_file(weights, str(other / "open_clip_model.safetensors"))
-    config = RetrievalConfig(
-        corpus / "captions.tsv", text_column="caption", index=tiny_index, model=str(other)
-    )
+    config = RetrievalConfig(corpus / "captions.tsv", text_column="caption", index=tiny_index, model=str(other))
     with pytest.raises(BeholderError, match="another encoder"):
         measure(config)

@@ -115,9 +115,7 @@ def test_embeddings_are_made_once_and_then_read(tiny_model: Path, corpus: Path, 
 
 
 def test_missing_pictures_are_counted_and_named(tiny_model: Path, corpus: Path) -> None:
-    code, _, error = bench(
-        "retrieval", corpus / "captions.tsv", "--text-column", "caption", "--model", tiny_model
-    )
+    code, _, error = bench("retrieval", corpus / "captions.tsv", "--text-column", "caption", "--model", tiny_model)
     assert code == 1
     assert isinstance(error, BeholderError)
     assert "12 of 12 pictures are not under" in str(error)

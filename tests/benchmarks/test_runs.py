@@ -19,9 +19,7 @@ def example() -> Run:
         "rate": Number(12.5, "pictures/s", 11.0, 13.0, 3, spread="range"),
         "memory": Number(300, "MiB"),
     }
-    return Run(
-        "tiny", "beholder bench retrieval t.tsv", {"cores": 2}, 0, {"pictures": 4}, numbers, ("a note",)
-    )
+    return Run("tiny", "beholder bench retrieval t.tsv", {"cores": 2}, 0, {"pictures": 4}, numbers, ("a note",))
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -83,9 +81,7 @@ def test_command_names_what_differs_from_the_defaults() -> None:
     )
 
 
-def test_paths_in_records_name_no_folder_of_the_machine(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_paths_in_records_name_no_folder_of_the_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BEHOLDER_DATA", str(tmp_path / "data"))
     assert portable_path(tmp_path / "data" / "set" / "a.tsv") == "$BEHOLDER_DATA/set/a.tsv"
     assert portable_path(tmp_path / "elsewhere" / "a.tsv") == "a.tsv"

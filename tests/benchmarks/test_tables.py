@@ -31,9 +31,7 @@ def test_labels_of_a_split_become_queries() -> None:
 
 
 def test_joined_columns_are_one_label_and_repeated_columns_are_groups() -> None:
-    judged = tables.label_judgements(
-        ROWS[:4], "file", ["object,depiction", "depiction"], ["a {depiction}: {}"]
-    )
+    judged = tables.label_judgements(ROWS[:4], "file", ["object,depiction", "depiction"], ["a {depiction}: {}"])
     joined = judged.only("object,depiction")
     assert [query.texts[0] for query in joined.queries] == [
         "an art: camel art",
