@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
-from retrieval.embed import EmbedConfig
+from retrieval.pipeline import EmbedConfig
 from retrieval.encoders import Encoder, load_encoder
 
 from . import metrics, tables

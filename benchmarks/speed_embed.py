@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from indexes.errors import BeholderError
-from retrieval.embed import EmbedConfig, EmbedReport, embed
+from retrieval.pipeline import EmbedConfig, EmbedReport, embed
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import BadPicture, Preprocessing, decode, fit, list_pictures
 

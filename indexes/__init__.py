@@ -1,10 +1,28 @@
-"""Vectors on disk and search over them: shards, manifests, exact and FAISS search. No torch, no pictures."""
+"""Shards, manifests, exact and FAISS search: vectors in, ids and scores out. No torch, no pictures.
 
-from .build import IndexConfig, build_index
-from .errors import BeholderError
-from .exact import Neighbors, exact_search
-from .search import Index, load_index
-from .shards import Embeddings
+Names are imported when first used, so that `import indexes.errors` costs nothing.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .build import IndexConfig, build_index
+    from .errors import BeholderError
+    from .exact import Neighbors, exact_search
+    from .search import Index, load_index
+    from .shards import Embeddings
+
+_HOMES = {
+    "BeholderError": ".errors",
+    "Embeddings": ".shards",
+    "Index": ".search",
+    "IndexConfig": ".build",
+    "Neighbors": ".exact",
+    "build_index": ".build",
+    "exact_search": ".exact",
+    "load_index": ".search",
+}
 
 __all__ = [
     "BeholderError",
@@ -16,3 +34,9 @@ __all__ = [
     "exact_search",
     "load_index",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)

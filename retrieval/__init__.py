@@ -1,0 +1,28 @@
+"""Pictures and words to vectors, vectors to results. Names are imported when first used: importing this is free."""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .pipeline import EmbedConfig, embed
+    from .encoders import Encoder, load_encoder
+    from .results import Result
+    from .searcher import Searcher, open_searcher
+
+_HOMES = {
+    "EmbedConfig": ".pipeline",
+    "Encoder": ".encoders",
+    "Result": ".results",
+    "Searcher": ".searcher",
+    "embed": ".pipeline",
+    "load_encoder": ".encoders",
+    "open_searcher": ".searcher",
+}
+
+__all__ = ["EmbedConfig", "Encoder", "Result", "Searcher", "embed", "load_encoder", "open_searcher"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name], __name__), name)

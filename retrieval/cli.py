@@ -32,8 +32,8 @@ def embed(
 
     Example: beholder embed ~/Pictures pictures.emb
     """
-    from .embed import EmbedConfig
-    from .embed import embed as run
+    from .pipeline import EmbedConfig
+    from .pipeline import embed as run
     from .progress import progress_line
 
     config = EmbedConfig(model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels)

@@ -11,8 +11,8 @@ SAMPLES = Path(__file__).parent / "samples"
 SOURCES = "SOURCES.tsv"  # file, kind, title, author, died, licence, source of every sample picture
 MODEL = "beholder-mini"
 FOLDER = "beholder-demo"
-QUERIES = ("a quiet harbour at dawn", "portrait of a woman", "snow on mountains")
-RESULTS = 9
+QUERIES = ("a quiet harbour at dawn", "portrait of a woman", "a city at night")
+RESULTS = 6  # two full rows of the page at a desktop width
 
 
 def run(out: Path | None, echo: Callable[[str], None]) -> Path:
@@ -22,7 +22,7 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     """
     from indexes import build_index, load_index
 
-    from .embed import EmbedConfig, embed
+    from .pipeline import EmbedConfig, embed
     from .encoders import load_encoder
     from .gallery import write_gallery
     from .searcher import Searcher

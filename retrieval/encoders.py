@@ -283,7 +283,7 @@ def _load_open_clip(name: str, identifier: str, pretrained: str | None, device: 
 
 
 def _quick_gelu(architecture: str, pretrained: str | None) -> bool:
-    """Whether open_clip must be told to use QuickGELU: the weights of a tag decide, the architecture may not disagree."""
+    """Whether open_clip must be told to use QuickGELU: the weights decide, the architecture may not disagree."""
     import open_clip
     from open_clip.pretrained import get_pretrained_cfg
 

@@ -1,4 +1,4 @@
-"""Pictures: found in a folder, decoded to upright RGB, fitted to an encoder's input. A bad file is a record, not a crash.
+"""Pictures: found, decoded to upright RGB, fitted to an encoder's input. A bad file is a record, not a crash.
 
 No torch here: decode workers import only this module, Pillow and NumPy.
 """
@@ -81,7 +81,7 @@ class Preprocessing:
 
 
 def list_pictures(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
-    """Sorted uris (paths under the folder, with /) of files with a picture's suffix, and (name, reason) of unusable ones.
+    """Sorted uris (paths under the folder, with /) of files with a picture's suffix; (name, reason) of unusable ones.
 
     Links to folders are not followed and hidden names are left out. Raises BeholderError where there is no folder.
     """
@@ -161,7 +161,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _to_8_bits(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """16-bit integers by their high byte's range; floats are taken as [0, 1] unless they exceed it, then as [0, 255]."""
+    """16-bit integers by 1/257; floats are taken as [0, 1] unless they exceed it, then as [0, 255]."""
     if values.dtype.kind == "f":
         scale = 255.0 if np.nanmax(values) <= 1.0 else 1.0
         scaled: NDArray[np.uint8] = np.clip(np.nan_to_num(values) * scale, 0, 255).round().astype(np.uint8)

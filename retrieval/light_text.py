@@ -21,9 +21,9 @@ from indexes.shards import EncoderRecord
 from .encoders import TOKENIZER_PROBE, make_record, read_config
 from .images import Preprocessing
 
-Array = NDArray[Any]  # float32 throughout
+Array = Any  # NDArray[np.float32], too precise for NumPy's own operators under a strict checker
 MOST_TEXTS = 64  # above it torch's matrix products repay its import
-_erf = np.frompyfunc(math.erf, 1, 1)
+_erf: Any = np.frompyfunc(math.erf, 1, 1)
 
 
 class LightTextEncoder:

@@ -1,4 +1,4 @@
-"""Decode workers: processes that read, hash, decode and fit pictures, in order, a bounded number ahead of the encoder."""
+"""Decode workers: processes that read, hash, decode and fit pictures, in order, a bounded number ahead."""
 
 import hashlib
 import multiprocessing

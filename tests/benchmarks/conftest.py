@@ -60,7 +60,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tiny_index(tiny_model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A flat INDEX of all twelve pictures; its EMBEDDINGS lie beside it in `embeddings`."""
     from indexes.build import IndexConfig, build_index
-    from retrieval.embed import EmbedConfig, embed
+    from retrieval.pipeline import EmbedConfig, embed
 
     place = tmp_path_factory.mktemp("index")
     embed(corpus / "images", place / "embeddings", EmbedConfig(model=str(tiny_model), workers=1))

@@ -16,7 +16,7 @@ from indexes import Embeddings
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.shards import verify
 from retrieval import plan as plans
-from retrieval.embed import EmbedConfig, embed, read_captions
+from retrieval.pipeline import EmbedConfig, embed, read_captions
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import decode, fit
 from tests.conftest import ROOT, write_pictures
@@ -170,7 +170,7 @@ import sys
 from pathlib import Path
 import numpy as np
 from indexes.shards import EncoderRecord
-from retrieval.embed import EmbedConfig, embed
+from retrieval.pipeline import EmbedConfig, embed
 from retrieval.images import Preprocessing
 
 class Colours:  # a projection of the pixels: starts in no time, so that kills fall into the pipeline

@@ -33,7 +33,7 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EmbedConfig:
-    """Options of `embed`. Vectors depend on model, batch_size, device and threads; bytes of shards on shard_size too."""
+    """Options of `embed`. Model, batch_size, device and threads decide the vectors, shard_size their files."""
 
     model: str = "beholder-mini"
     batch_size: int = 64  # pictures
