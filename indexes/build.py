@@ -43,15 +43,11 @@ _FACTORY = re.compile(r"auto|Flat|IVF([1-9][0-9]*),Flat")
 class IndexConfig:
     """How to build. The same configuration over the same embeddings gives the same bytes."""
 
-    factory: str = (
-        "auto"  # "Flat", "IVF<lists>,Flat"; auto: Flat up to FLAT_UP_TO vectors, else 4 * sqrt(N) lists
-    )
+    factory: str = "auto"  # "Flat", "IVF<lists>,Flat"; auto: Flat up to FLAT_UP_TO vectors, else 4 * sqrt(N) lists
     threads: int = 0  # 0: all cores
     seed: int = 0  # of k-means and of the samples
     train_rows: int = 262_144  # most rows that IVF is trained on: the bound of its memory, 4 * D bytes each
-    knn_recall: float = (
-        0.98  # that nprobe is chosen for: share of the exact top 10 found, over held-out vectors
-    )
+    knn_recall: float = 0.98  # that nprobe is chosen for: share of the exact top 10 found, over held-out vectors
 
     def __post_init__(self) -> None:
         wrong = []
@@ -76,9 +72,7 @@ def choose_factory(config: IndexConfig, count: int) -> str:
         factory = "Flat" if count <= FLAT_UP_TO else f"IVF{round(4 * count**0.5)},Flat"
     lists = _FACTORY.fullmatch(factory)
     if lists and lists[1] and int(lists[1]) > count:
-        raise BeholderError(
-            f"{factory} over {count} vectors", "fewer lists than vectors", "Use factory auto."
-        )
+        raise BeholderError(f"{factory} over {count} vectors", "fewer lists than vectors", "Use factory auto.")
     return factory
 
 
@@ -109,9 +103,7 @@ def build_index(
         _clear(folder, keep=segment_id)
         return before
     _clear(folder, keep=before.segments[0].id if before else "")
-    parameters = _build_segment(
-        folder, segment_id, source, factory, config, progress or (lambda done, total: None)
-    )
+    parameters = _build_segment(folder, segment_id, source, factory, config, progress or (lambda done, total: None))
     names = "vectors.arrow", "items.parquet", "index.faiss"
     vectors, items, faiss = (record_file(folder, f"segments/{segment_id}/{name}") for name in names)
     manifest = IndexManifest(
@@ -138,9 +130,7 @@ def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | Non
     ours = {MANIFEST, f".{MANIFEST}.tmp", "segments"}
     strange = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else [folder.name]
     if strange:
-        raise BeholderError(
-            f"{folder} holds {strange[0]}", "a new folder, or an index", "Choose another folder."
-        )
+        raise BeholderError(f"{folder} holds {strange[0]}", "a new folder, or an index", "Choose another folder.")
     if not (folder / MANIFEST).exists():
         return None
     before = IndexManifest.read(folder)
@@ -311,9 +301,7 @@ def _choose_nprobe(index: Any, source: Embeddings, config: IndexConfig) -> dict[
         params = faiss.SearchParametersIVF()
         params.nprobe = nprobe
         _, found = index.search(queries, k + 1, params=params)
-        return float(
-            np.mean([len(w & set(f.tolist())) / max(k, 1) for w, f in zip(wanted, found, strict=True)])
-        )
+        return float(np.mean([len(w & set(f.tolist())) / max(k, 1) for w, f in zip(wanted, found, strict=True)]))
 
     low, high = 0, 1  # low misses the target, high meets it
     while high < index.nlist and knn_recall(high) < config.knn_recall:

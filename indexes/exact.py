@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 from .errors import BeholderError
 from .vectors import Block
 
-QUERY_CHUNK = (
-    1024  # with rows = 8192: 64 MiB of scores and as much of sort keys, however many queries there are
-)
+QUERY_CHUNK = 1024  # with rows = 8192: 64 MiB of scores and as much of sort keys, however many queries there are
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,7 @@ def _ordered(scores: NDArray[np.float32]) -> NDArray[np.int64]:
     return (bits ^ ((bits >> 31) & 0x7FFFFFFF)).astype(np.int64)
 
 
-def exact_search(
-    queries: NDArray[np.generic], blocks: Iterable[Block], k: int, *, rows: int = 8192
-) -> Neighbors:
+def exact_search(queries: NDArray[np.generic], blocks: Iterable[Block], k: int, *, rows: int = 8192) -> Neighbors:
     """The exact top k of queries (Q, D) among all (ids (n,), vectors (n, D)) of the blocks; K = min(k,
     vectors).
 

@@ -42,15 +42,11 @@ def check_file(folder: Path, record: FileRecord) -> None:
     """Raises FormatError unless the file is there with the recorded size and sha256."""
     path = folder / record.path
     if Path(record.path).is_absolute() or ".." in Path(record.path).parts:
-        raise FormatError(
-            f"{folder / MANIFEST} names {record.path}", "paths inside the folder", "Do not use it."
-        )
+        raise FormatError(f"{folder / MANIFEST} names {record.path}", "paths inside the folder", "Do not use it.")
     if not path.is_file():
         raise FormatError(f"{path} is missing", "the file that manifest.json names", "Make the folder again.")
     if path.stat().st_size != record.bytes or sha256_file(path) != record.sha256:
-        raise FormatError(
-            f"{path} was changed or cut", f"sha256 {record.sha256[:12]}", "Make the folder again."
-        )
+        raise FormatError(f"{path} was changed or cut", f"sha256 {record.sha256[:12]}", "Make the folder again.")
 
 
 def publish(temporary: Path, path: Path) -> None:
@@ -75,9 +71,7 @@ def write_bytes_atomic(path: Path, content: bytes) -> None:
 
 def write_json_atomic(path: Path, content: Mapping[str, Any]) -> None:
     """Sorted keys and fixed indentation: the same content is the same bytes."""
-    write_bytes_atomic(
-        path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode()
-    )
+    write_bytes_atomic(path, (json.dumps(content, indent=1, sort_keys=True, ensure_ascii=False) + "\n").encode())
 
 
 def write_manifest(folder: Path, kind: str, format: int, content: Mapping[str, Any]) -> None:
@@ -101,9 +95,7 @@ def read_manifest(
     try:
         content: Any = json.loads(path.read_bytes())
     except ValueError as error:
-        raise FormatError(
-            f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again."
-        ) from error
+        raise FormatError(f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again.") from error
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "nothing") if isinstance(content, dict) else "no object"
         raise FormatError(f"{folder} is of kind {found}", kind, "Check the path.")

@@ -159,9 +159,7 @@ class Segment:
             part = positions[start : start + step]
             rows = self.vectors.rows_at(np.maximum(part, 0).reshape(-1)).astype(np.float64)
             rows = rows.reshape(*part.shape, -1)
-            scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[
-                ..., 0
-            ]
+            scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[..., 0]
         scores[positions < 0] = -np.inf
         return best(scores, self.ids[np.maximum(positions, 0)], k)
 
@@ -174,8 +172,7 @@ class Index:
         self.folder, self.device = folder, device
         self.manifest = IndexManifest.read(folder)
         self._segments = [
-            Segment(folder, record, self.manifest.dimension, device, mmap)
-            for record in self.manifest.segments
+            Segment(folder, record, self.manifest.dimension, device, mmap) for record in self.manifest.segments
         ]
         self._ids = np.concatenate([np.empty(0, np.int64), *(s.ids for s in self._segments)])
         self._rows = np.argsort(self._ids, kind="stable")

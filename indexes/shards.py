@@ -151,17 +151,13 @@ def read_items(path: Path) -> Any:
     try:
         items = pq.read_table(str(path))
     except (pa.ArrowException, OSError) as error:
-        raise FormatError(
-            f"{path} cannot be read ({error})", "a table of items", "Make the folder again."
-        ) from error
+        raise FormatError(f"{path} cannot be read ({error})", "a table of items", "Make the folder again.") from error
     if items.column_names[: len(ITEM_COLUMNS)] != ITEM_COLUMNS.names:
         raise FormatError(f"{path} has columns {items.column_names}", f"{ITEM_COLUMNS.names} first")
     return items
 
 
-def write_shard(
-    folder: Path, number: int, ids: NDArray[np.int64], vectors: NDArray[Any], items: Any
-) -> ShardRecord:
+def write_shard(folder: Path, number: int, ids: NDArray[np.int64], vectors: NDArray[Any], items: Any) -> ShardRecord:
     """Writes one shard, ids (n,) int64, vectors (n, D) of any float type, items of n rows in the same order;
     n may be 0.
 
@@ -172,9 +168,7 @@ def write_shard(
         found = f"{len(ids)} ids, vectors of shape {vectors.shape}, {items.num_rows} items"
         raise BeholderError(found, "as many of each")
     if not np.array_equal(items.column("id").to_numpy(), ids):
-        raise BeholderError(
-            f"shard {number}: the items have other ids than the vectors", "the same, in order"
-        )
+        raise BeholderError(f"shard {number}: the items have other ids than the vectors", "the same, in order")
     names = f"shards/{number:05d}.arrow", f"items/{number:05d}.parquet"
     for name in names:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -229,9 +223,7 @@ def check_rows(where: str, vector_ids: list[NDArray[np.int64]], items: Any, coun
         found = f"{where} has {len(ids)} vectors and {items.num_rows} items"
         raise FormatError(found, f"{count} of each", "Make the folder again.")
     if not np.array_equal(ids, items.column("id").to_numpy()):
-        raise FormatError(
-            f"{where} has items of other ids than its vectors", "the same", "Make the folder again."
-        )
+        raise FormatError(f"{where} has items of other ids than its vectors", "the same", "Make the folder again.")
 
 
 def check_ids(folder: Path, parts: list[NDArray[np.int64]], next_id: int) -> None:

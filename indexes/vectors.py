@@ -48,9 +48,7 @@ def write_vectors(path: Path, dimension: int, blocks: Iterable[Block]) -> int:
             halves = np.ascontiguousarray(vectors, dtype=np.float16)
             check_unit_rows(halves, str(path))
             column = pa.FixedSizeListArray.from_arrays(pa.array(halves.reshape(-1)), dimension)
-            batch = pa.record_batch(
-                [pa.array(np.ascontiguousarray(ids, dtype=np.int64)), column], schema=schema
-            )
+            batch = pa.record_batch([pa.array(np.ascontiguousarray(ids, dtype=np.int64)), column], schema=schema)
             writer.write_batch(batch)
             rows += len(ids)
     publish(temporary, path)
