@@ -1,5 +1,5 @@
-"""What a training step uses, drawn from (seed, stage, step) alone: resuming needs no generator's state, and processes
-that share a batch draw the same whole batch and take their slices of it.
+"""What a training step uses, drawn from (seed, stage, step) alone: resuming needs no generator's state, and
+processes that share a batch draw the same whole batch and take their slices of it.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from .pixels import crop_boxes
 
 @dataclass(frozen=True)
 class Batch:
-    """B pictures by number, M captions of each by number with weights that sum to 1, crop boxes, and flips."""
+    """B pictures by number, M captions of each by number with weights of sum 1, crop boxes."""
 
     pictures: NDArray[np.int64]  # (B,)
     captions: NDArray[np.int64]  # (B, M)

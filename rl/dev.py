@@ -1,4 +1,6 @@
-"""The figure that choices are made by: of each caption, whether its picture is among the k nearest of the dev split."""
+"""The figure that choices are made by: of each caption, whether its picture is among the k nearest of the dev
+split.
+"""
 
 from collections.abc import Sequence
 

@@ -29,11 +29,13 @@ def cache_name(kind: str, *parts: Any) -> str:
 def compute_once(
     path: Path, count: int, forward: Callable[[slice], Tensor], progress: Progress | None = None
 ) -> NDArray[np.float16]:
-    """float16 (count, ...), memory-mapped: `forward` of consecutive slices, computed where the file is missing."""
+    """float16 (count, ...), memory-mapped: `forward` of consecutive slices, computed where the file is
+    missing.
+    """
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        array: NDArray[np.float16] | None = None
+        array: np.memmap[Any, np.dtype[np.float16]] | None = None
         for rows, values in _forward(count, forward):
             if array is None:
                 array = np.lib.format.open_memmap(temporary, "w+", np.float16, (count, *values.shape[1:]))

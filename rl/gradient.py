@@ -1,8 +1,9 @@
 """The gradient of a contrastive batch that is too large for one forward or lies on several processes.
 
-Vectors are computed in chunks, gathered over processes, and the loss is taken over all of them at once; its gradient
-by the vectors then flows back through each chunk, which is computed again where there is more than one (Gao et al.
-2021, 2101.06983). So chunking and processes change memory and time, not the gradient, up to rounding.
+Vectors are computed in chunks, gathered over processes, and the loss is taken over all of them at once; its
+gradient by the vectors then flows back through each chunk, which is computed again where there is more than
+one (Gao et al. 2021, 2101.06983). So chunking and processes change memory and time, not the gradient, up to
+rounding.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ Encode = Callable[[int], "tuple[Tensor, Tensor]"]  # number of a chunk -> pictur
 
 
 def gather(vectors: Tensor) -> Tensor:
-    """float (processes * b, D): the rows of every process in rank order; without processes, the rows themselves."""
+    """float (processes * b, D): the rows of every process in rank order; without processes, the rows
+    themselves.
+    """
     import torch
     from torch import distributed
 
@@ -37,8 +40,9 @@ def backward(
 ) -> float:
     """The loss over all chunks of all processes, its gradient added to `parameters` alike on every process.
 
-    `encode` must give the same vectors when called again for a chunk (seed its dropout). `shared` are parameters of
-    the loss itself (the logit scale): each process has their whole gradient already, so that it is not summed.
+    `encode` must give the same vectors when called again for a chunk (seed its dropout). `shared` are
+    parameters of the loss itself (the logit scale): each process has their whole gradient already, so that it
+    is not summed.
     """
     import torch
     from torch import distributed

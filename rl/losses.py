@@ -1,7 +1,9 @@
-"""The contrastive loss of pre-training: label-smoothed, symmetric, with several true partners where a label repeats.
+"""The contrastive loss of pre-training: label-smoothed, symmetric, with several true partners where a label
+repeats.
 
-Pure: tensors in, a scalar out. Wen et al. 2024 (2406.09397), the pre-training loss. Deliberate differences: the two
-directions are averaged, not summed, and the smoothed mass of a row is spread evenly over its true partners.
+Pure: tensors in, a scalar out. Wen et al. 2024 (2406.09397), the pre-training loss. Deliberate differences:
+the two directions are averaged, not summed, and the smoothed mass of a row is spread evenly over its true
+partners.
 """
 
 from __future__ import annotations
@@ -13,9 +15,11 @@ if TYPE_CHECKING:
 
 
 def smoothed_targets(keys: Tensor, smoothing: float) -> Tensor:
-    """float32 (B, B), rows sum to 1: (1 - smoothing) shared by the columns with the row's key, smoothing by all B.
+    """float32 (B, B), rows sum to 1: (1 - smoothing) shared by the columns with the row's key, smoothing by
+    all B.
 
-    `keys` is int64 (B,): rows with equal keys (two pictures of the same style) are true partners of each other.
+    `keys` is int64 (B,): rows with equal keys (two pictures of the same style) are true partners of each
+    other.
     """
     same = (keys[:, None] == keys[None, :]).float()
     return (1 - smoothing) * same / same.sum(1, keepdim=True) + smoothing / len(keys)
@@ -26,8 +30,8 @@ def contrastive_loss(
 ) -> Tensor:
     """A scalar: mean cross-entropy of picture -> text and text -> picture, averaged.
 
-    `images` and `texts` are float (B, D), unit rows, row i a pair; `scale` (1 / temperature) multiplies the cosines;
-    `keys` int64 (B,) says which rows share a label (default: none do); 0 <= smoothing < 1.
+    `images` and `texts` are float (B, D), unit rows, row i a pair; `scale` (1 / temperature) multiplies the
+    cosines; `keys` int64 (B,) says which rows share a label (default: none do); 0 <= smoothing < 1.
     """
     import torch
 

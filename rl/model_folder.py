@@ -1,4 +1,6 @@
-"""Plain open_clip folders on disk: the start of beholder-mini made from its two towers, and saving what was trained."""
+"""Plain open_clip folders on disk: the start of beholder-mini made from its two towers, and saving what was
+trained.
+"""
 
 from __future__ import annotations
 
@@ -54,17 +56,21 @@ def mini_config() -> dict[str, Any]:
 
 
 def make_mini_start(folder: Path, weights: Path, text_tower: Path, seed: int) -> None:
-    """Writes the untrained beholder-mini: both pretrained towers, a pruned vocabulary, heads random from `seed`.
+    """Writes the untrained beholder-mini: both pretrained towers, a pruned vocabulary, heads random from
+    `seed`.
 
-    `weights` holds `vit-tiny/`, `text_tower` is all-MiniLM-L6-v2's folder. Raises BeholderError where one is missing
-    or is not the file this recipe was made with.
+    `weights` holds `vit-tiny/`, `text_tower` is all-MiniLM-L6-v2's folder. Raises BeholderError where one is
+    missing or is not the file this recipe was made with.
     """
     import open_clip
     import torch
     from safetensors.torch import load_file
 
     image_file, text_file = weights / IMAGE_TOWER, text_tower / "model.safetensors"
-    for file, wanted in ((image_file, "the weights of ViT-Tiny"), (text_file, "the weights of all-MiniLM-L6-v2")):
+    for file, wanted in (
+        (image_file, "the weights of ViT-Tiny"),
+        (text_file, "the weights of all-MiniLM-L6-v2"),
+    ):
         if not file.is_file():
             raise BeholderError(f"there is no file {file}", wanted, "Check --weights.")
     if sha256_file(text_file) != MINILM_SHA256:

@@ -1,4 +1,4 @@
-"""Training pixels: every picture decoded once to uint8 in a file, and seeded augmentation of a batch of them."""
+"""Training pixels: each picture decoded once to uint8 in a file; seeded augmentation of a batch of them."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ def decode_all(
     folder: Path,
     progress: Callable[[int, int], None] | None = None,
 ) -> NDArray[np.uint8]:
-    """uint8 (N, S, S, 3), memory-mapped from a file in `folder` named by what it holds; made where it is missing.
+    """uint8 (N, S, S, 3), memory-mapped from a file in `folder` named by what it holds; made where it is
+    missing.
 
-    The name covers paths, sizes and dates of the pictures. Raises BeholderError for a picture that cannot be read.
+    The name covers paths, sizes and dates of the pictures. Raises BeholderError for a picture that cannot be
+    read.
     """
     described = [(os.fspath(path), *_size_and_date(path)) for path in pictures]
     digest = hashlib.sha256(json.dumps([preprocessing.to_dict(), described]).encode()).hexdigest()[:16]
@@ -71,12 +73,12 @@ def normalise(pixels: Tensor, preprocessing: Preprocessing) -> Tensor:
     return (pixels.permute(0, 3, 1, 2).float() / 255 - mean) / std
 
 
-def crop_boxes(
-    generator: np.random.Generator, count: int, min_area: float, flip: bool
-) -> NDArray[np.float32]:
-    """float32 (count, 5): centre x, centre y, half width, half height in [-1, 1] of the picture, and flip (1 or -1).
+def crop_boxes(generator: np.random.Generator, count: int, min_area: float, flip: bool) -> NDArray[np.float32]:
+    """float32 (count, 5): centre x, centre y, half width, half height in [-1, 1] of the picture, and flip (1
+    or -1).
 
-    The crop's area is uniform in [min_area, 1], its aspect ratio log-uniform in [3/4, 4/3] as far as it fits inside.
+    The crop's area is uniform in [min_area, 1], its aspect ratio log-uniform in [3/4, 4/3] as far as it fits
+    inside.
     """
     area = generator.uniform(min_area, 1, count)
     ratio = np.exp(generator.uniform(np.log(3 / 4), np.log(4 / 3), count))
@@ -89,14 +91,14 @@ def crop_boxes(
 
 
 def crop(images: Tensor, boxes: NDArray[Any]) -> Tensor:
-    """float32 (B, 3, S, S): each image's box enlarged to the whole size, bilinear, mirrored where its flip is -1."""
+    """float32 (B, 3, S, S): each image's box enlarged to the whole size, bilinear, mirrored where its flip is
+    -1.
+    """
     import torch
     from torch.nn.functional import affine_grid, grid_sample
 
     x, y, half_width, half_height, mirrored = torch.from_numpy(boxes).to(images.device).T
     zero = torch.zeros_like(x)
-    theta = torch.stack(
-        [torch.stack([half_width * mirrored, zero, x], 1), torch.stack([zero, half_height, y], 1)], 1
-    )
+    theta = torch.stack([torch.stack([half_width * mirrored, zero, x], 1), torch.stack([zero, half_height, y], 1)], 1)
     grid = affine_grid(theta, list(images.shape), align_corners=False)
     return grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)

@@ -1,13 +1,13 @@
 """Contrastive pre-training of an open_clip model from pictures with captions: heads first, then towers.
 
-Wen et al. 2024 (2406.09397), the pre-training stage and its loss (rl/losses.py). Deliberate differences: towers that
-are pretrained already, heads trained first over cached features, captions of a picture mixed as vectors.
+Wen et al. 2024 (2406.09397), the pre-training stage and its loss (rl/losses.py). Deliberate differences:
+towers that are pretrained already, heads trained first over cached features, captions of a picture mixed as
+vectors.
 """
 
 from __future__ import annotations
 
 import math
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,18 +18,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.manifest import sha256_file, write_json_atomic
-from retrieval.encoders import Encoder, check_device, load_encoder
+from retrieval.encoders import check_device, load_encoder
 
 from .batches import Batch, draw_batch, steps_per_epoch
-from .captions import Example, read_source
+from .captions import read_source
 from .checkpoint import read_checkpoint, write_checkpoint
 from .dev import hit_rates
-from .features import cache_name, compute_once
+from .frozen import Frozen
 from .gradient import backward
 from .losses import contrastive_loss
 from .model_folder import WEIGHTS, save_model
-from .pixels import crop, decode_all
+from .pictures import Pictures, read_pictures
+from .pixels import crop
 from .pretrain_config import PretrainConfig
+from .processes import Rank0First, join_processes
 from .towers import Towers, head_dropout
 
 if TYPE_CHECKING:
@@ -51,28 +53,18 @@ class PretrainReport:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Pictures:
-    """Pictures of a split as the towers take them: pixels (N, S, S, 3), token ids (C, T) of all different captions,
-    the captions of each picture, and keys (N,) of what they share."""
-
-    pixels: NDArray[np.uint8]
-    tokens: Tensor
-    captions_of: list[list[int]]
-    keys: Tensor
-    name: str
-
-
 def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say: Say | None = None) -> PretrainReport:
-    """Trains the open_clip folder `start` and leaves `run/heads` (after stage 1) and `run/model`, folders like it.
+    """Trains the open_clip folder `start` and leaves `run/heads` (after stage 1) and `run/model`, folders
+    like it.
 
-    Called again it goes on where it stopped, and ends with the very weights of an uninterrupted run. Under torchrun the
-    processes share each batch. `data` holds the sources; progress goes to `say`, one line at a time.
+    Called again it goes on where it stopped, and ends with the very weights of an uninterrupted run. Under
+    torchrun the processes share each batch. `data` holds the sources; progress goes to `say`, one line at a
+    time.
     """
     import torch
 
     began = time.perf_counter()
-    rank, world = _join_processes(config)
+    rank, world = join_processes(config.device)
     say = say if say and rank == 0 else lambda line: None
     check_device(config.device)
     if config.threads:
@@ -84,9 +76,15 @@ def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say:
 
     encoder = load_encoder(str(start), config.device)
     towers = Towers(encoder, config.image_frozen_blocks, config.patch_drop)
-    with _rank_0_first(rank, world):
-        train = _read(encoder, [e for name in config.sources for e in read_source(name, data, "train")], run, "train", say)
-        dev = _read(encoder, read_source(config.dev_source, data, "dev"), run, "dev", say)
+    with Rank0First(rank, world):
+        train = read_pictures(
+            encoder,
+            [e for name in config.sources for e in read_source(name, data, "train")],
+            run / "cache",
+            "train",
+            say,
+        )
+        dev = read_pictures(encoder, read_source(config.dev_source, data, "dev"), run / "cache", "dev", say)
     training = _Training(towers, train, dev, config, run, settings["start"], rank, world, say)
 
     heads: dict[str, float] = {}
@@ -97,7 +95,16 @@ def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say:
         heads = training.heads()
         if rank == 0:
             save_model(run / "heads", start, towers.model)
-            write_json_atomic(run / "heads" / "dev.json", heads)
+            write_checkpoint(
+                run,
+                {
+                    "settings": settings,
+                    "step": 0,
+                    "model": towers.model.state_dict(),
+                    "heads": heads,
+                    "dev": heads,
+                },
+            )
     tuned, steps = training.tune(state, heads) if config.tune_epochs else (heads, 0)
     if rank == 0:
         save_model(run / "model", start, towers.model)
@@ -123,6 +130,7 @@ class _Training:
         self.towers, self.model, self.train, self.dev, self.config = towers, towers.model, train, dev, config
         self.run, self.start, self.rank, self.world, self.say = run, start, rank, world, say
         self.device = towers.encoder.device
+        self.frozen = Frozen(towers, start, run / "cache", say)
         bf16 = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
         self.precision = lambda: _autocast(self.device.type, bf16)
 
@@ -132,9 +140,15 @@ class _Training:
 
         config, towers, device = self.config, self.towers, self.device
         self.model.eval()
-        with _rank_0_first(self.rank, self.world):
-            images, texts = (self._features(self.train, "train"), self._text_features(self.train, "train"))
-            dev_images, dev_texts = (self._features(self.dev, "dev"), self._text_features(self.dev, "dev"))
+        with Rank0First(self.rank, self.world):
+            images, texts = (
+                self.frozen.image_features(self.train, "train"),
+                self.frozen.text_features(self.train, "train"),
+            )
+            dev_images, dev_texts = (
+                self.frozen.image_features(self.dev, "dev"),
+                self.frozen.text_features(self.dev, "dev"),
+            )
         groups = towers.parameter_groups(heads=config.head_lr, decay=config.weight_decay, layer_decay=1.0)
         optimizer = torch.optim.AdamW(groups, lr=config.head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
@@ -170,8 +184,11 @@ class _Training:
         config, towers, device = self.config, self.towers, self.device
         states = None
         if config.image_frozen_blocks:
-            with _rank_0_first(self.rank, self.world):
-                states = [self._states(self.train, "train", mirrored) for mirrored in ((False, True) if config.flip else (False,))]
+            with Rank0First(self.rank, self.world):
+                states = [
+                    self.frozen.states(self.train, "train", mirrored)
+                    for mirrored in ((False, True) if config.flip else (False,))
+                ]
         groups = towers.parameter_groups(
             heads=config.tune_head_lr,
             image=config.image_lr,
@@ -182,11 +199,12 @@ class _Training:
         optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
         per_epoch = steps_per_epoch(len(self.train.captions_of), config.tune_batch)
-        steps = config.tune_epochs * per_epoch
-        schedule = _one_cycle(optimizer, steps, config.warmup)
+        planned = config.tune_epochs * per_epoch
+        schedule = _one_cycle(optimizer, planned, config.warmup)
+        steps = min(planned, config.tune_steps or planned)
         average = [parameter.detach().clone() for parameter in trained]
         done, reached = 0, heads
-        if state is not None:
+        if state is not None and state["step"]:
             done, reached = state["step"], state["dev"]
             optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
@@ -211,7 +229,7 @@ class _Training:
                 loss = self._step(encode, chunks, batch, optimizer, trained)
                 schedule.step()
                 with torch.no_grad():
-                    # The average follows quickly at first: it must not remember the heads-only start for long.
+                    # Quick at first: the average must not remember the heads-only start for long.
                     keep = min(config.average_decay, (step + 1) / (step + 10))
                     torch._foreach_lerp_(average, trained, 1 - keep)
                 if (step + 1) % per_epoch == 0 or step + 1 == steps:
@@ -294,51 +312,6 @@ class _Training:
         rows = [states[int(flip)][picture] for flip, picture in zip(mirrored, part.pictures, strict=True)]
         return torch.from_numpy(np.stack(rows)).to(self.device).float()
 
-    def _states(self, pictures: Pictures, split: str, mirrored: bool) -> NDArray[np.float16]:
-        """float16 (N, tokens, width) after the frozen blocks."""
-        import torch
-
-        def forward(rows: slice) -> Tensor:
-            pixels = torch.from_numpy(np.array(pictures.pixels[rows])).to(self.device)
-            return self.towers.image_states(pixels.flip(2) if mirrored else pixels)
-
-        self.model.eval()
-        name = cache_name("states", self.start, pictures.name, self.config.image_frozen_blocks, mirrored)
-        side = "mirrored states" if mirrored else "states"
-        return compute_once(self.run / "cache" / name, len(pictures.pixels), forward, self._counter(f"{split} {side}"))
-
-    def _features(self, pictures: Pictures, split: str) -> Tensor:
-        import torch
-
-        states = self._states(pictures, split, False) if self.config.image_frozen_blocks else None
-
-        def forward(rows: slice) -> Tensor:
-            if states is not None:
-                return self.towers.image_features(torch.from_numpy(np.array(states[rows])).to(self.device).float())
-            return self.towers.image_features(
-                self.towers.image_states(torch.from_numpy(np.array(pictures.pixels[rows])).to(self.device))
-            )
-
-        path = self.run / "cache" / cache_name("pictures", self.start, pictures.name)
-        count = len(pictures.pixels)
-        return torch.from_numpy(np.array(compute_once(path, count, forward, self._counter(f"{split} pictures")))).float()
-
-    def _text_features(self, pictures: Pictures, split: str) -> Tensor:
-        """float (C, F). Captions go through by length, which saves half of the padding's time."""
-        import torch
-
-        tokens = pictures.tokens
-        order = tokens.ne(0).sum(1).argsort(stable=True)
-
-        def forward(rows: slice) -> Tensor:
-            return self.towers.text_features(tokens[order[rows]].to(self.device))
-
-        path = self.run / "cache" / cache_name("captions", self.start, pictures.name)
-        by_length = torch.from_numpy(np.array(compute_once(path, len(tokens), forward, self._counter(f"{split} captions"))))
-        features = torch.empty_like(by_length)
-        features[order] = by_length
-        return features.float()
-
     def _dev_of_average(self, trained: Sequence[Tensor], average: list[Tensor]) -> dict[str, float]:
         """Dev figures of the averaged weights; the weights in training are put back."""
         import torch
@@ -364,34 +337,6 @@ class _Training:
         pairs = [(caption, owner) for owner, said in enumerate(self.dev.captions_of) for caption in said]
         captions, owners = np.array(pairs).T
         return hit_rates(_unit(images).cpu().numpy(), _unit(texts).cpu().numpy()[captions], owners)
-
-    def _counter(self, what: str) -> Callable[[int, int], None]:
-        last = [time.perf_counter()]
-
-        def progress(done: int, total: int) -> None:
-            if done == total or time.perf_counter() - last[0] > 10:
-                last[0] = time.perf_counter()
-                self.say(f"{what}: {done:,}/{total:,}")
-
-        return progress
-
-
-def _read(encoder: Encoder, examples: list[Example], run: Path, split: str, say: Say) -> Pictures:
-    import torch
-
-    numbers: dict[str, int] = {}
-    captions_of = [[numbers.setdefault(caption, len(numbers)) for caption in e.captions] for e in examples]
-    keys: dict[str, int] = {}
-    shared = torch.tensor([keys.setdefault(example.key, len(keys)) for example in examples])
-    say(f"{split}: {len(examples):,} pictures, {len(numbers):,} captions")
-    pixels = decode_all([example.picture for example in examples], encoder.preprocessing, run / "cache")
-    tokens = torch.cat([encoder.tokenize(part) for part in _parts(list(numbers), 1024)])
-    name = cache_name(split, [str(example.picture) for example in examples], list(numbers))
-    return Pictures(pixels, tokens, captions_of, shared, name)
-
-
-def _parts(texts: list[str], size: int) -> list[list[str]]:
-    return [texts[at : at + size] for at in range(0, len(texts), size)]
 
 
 def _mix(vectors: Tensor, weights: NDArray[np.float32]) -> Tensor:
@@ -430,35 +375,6 @@ def _autocast(device: str, bf16: bool) -> Any:
     import torch
 
     return torch.autocast(device, torch.bfloat16, enabled=bf16)
-
-
-def _join_processes(config: PretrainConfig) -> tuple[int, int]:
-    """This process's rank and the number of processes, as torchrun tells them."""
-    from torch import distributed
-
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world > 1 and not distributed.is_initialized():
-        distributed.init_process_group("nccl" if config.device.startswith("cuda") else "gloo")
-    return (distributed.get_rank(), world) if world > 1 else (0, 1)
-
-
-class _rank_0_first:  # noqa: N801 - reads as the statement it is
-    """Process 0 runs the block alone and makes the files; the others run it afterwards and find them."""
-
-    def __init__(self, rank: int, world: int) -> None:
-        self.rank, self.world = rank, world
-
-    def __enter__(self) -> None:
-        if self.world > 1 and self.rank > 0:
-            from torch import distributed
-
-            distributed.barrier()
-
-    def __exit__(self, *error: object) -> None:
-        if self.world > 1 and self.rank == 0:
-            from torch import distributed
-
-            distributed.barrier()
 
 
 def _told(figures: dict[str, float]) -> str:

@@ -10,7 +10,7 @@ from indexes.errors import BeholderError
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Two stages: heads over cached features of frozen towers, then both towers unfrozen. Checked when made."""
+    """Two stages: heads over cached features of frozen towers, then towers unfrozen. Checked when made."""
 
     # What is learnt from: names of rl.captions.SOURCES, or caption tables (paths ending in .tsv, all rows)
     sources: tuple[str, ...] = ("flickr8k", "peopleart", "photoart", "imagenet1000")
@@ -28,6 +28,7 @@ class PretrainConfig:
 
     # Stage 2: towers too
     tune_epochs: int = 8
+    tune_steps: int = 0  # stop here, before the schedule's end, with the average of then; 0 = at its end
     tune_batch: int = 256
     image_lr: float = 1e-4
     text_lr: float = 4e-5
@@ -55,16 +56,31 @@ class PretrainConfig:
         wrong = []
         if not self.sources:
             wrong.append("sources is empty")
-        for name in ("head_batch", "tune_batch", "chunk", "head_captions", "tune_captions", "checkpoint_every"):
+        for name in (
+            "head_batch",
+            "tune_batch",
+            "chunk",
+            "head_captions",
+            "tune_captions",
+            "checkpoint_every",
+        ):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        for name in ("head_epochs", "tune_epochs", "image_frozen_blocks", "threads"):
+        for name in ("head_epochs", "tune_epochs", "tune_steps", "image_frozen_blocks", "threads"):
             if getattr(self, name) < 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
         for name in ("smoothing", "patch_drop", "drop_input", "drop_hidden", "warmup", "average_decay"):
             if not 0 <= getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is outside [0, 1)")
-        for name in ("head_lr", "image_lr", "text_lr", "tune_head_lr", "mixing", "layer_decay", "min_crop_area"):
+        for name in (
+            "head_lr",
+            "image_lr",
+            "text_lr",
+            "tune_head_lr",
+            "mixing",
+            "layer_decay",
+            "min_crop_area",
+        ):
             if not getattr(self, name) > 0:
                 wrong.append(f"{name} {getattr(self, name)} is not above 0")
         if self.min_crop_area > 1:

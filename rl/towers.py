@@ -19,10 +19,11 @@ BLOCK = re.compile(r"\b(?:blocks|resblocks|layer|layers)\.(\d+)\.")
 
 
 class Towers:
-    """The model of an encoder as functions: pixels -> states -> features -> vectors, and tokens -> features -> vectors.
+    """The model of an encoder as functions: pixels -> states -> features -> vectors, and tokens -> features
+    -> vectors.
 
-    States are what the frozen lower blocks of the image tower give (the normalised pixels where none is frozen);
-    features are what the heads take (the vectors themselves where a tower has no separate head).
+    States are what the frozen lower blocks of the image tower give (the normalised pixels where none is
+    frozen); features are what the heads take (the vectors themselves where a tower has no separate head).
     """
 
     def __init__(self, encoder: Encoder, frozen_blocks: int = 0, patch_drop: float = 0.0) -> None:
@@ -38,12 +39,16 @@ class Towers:
         self.text_head: nn.Module = text.proj if self.text_tower is not None and text is not None else nn.Identity()
         if isinstance(self.trunk, VisionTransformer):
             if frozen_blocks > len(self.trunk.blocks):
-                raise BeholderError(f"{frozen_blocks} frozen blocks", f"at most {len(self.trunk.blocks)}", "Freeze fewer.")
-            # In training only, and in front of the blocks that train: a frozen block's output is cached whole.
+                raise BeholderError(
+                    f"{frozen_blocks} frozen blocks", f"at most {len(self.trunk.blocks)}", "Freeze fewer."
+                )
+            # In training only, before the blocks that train: what frozen blocks give is cached whole.
             self.patch_drop: nn.Module = PatchDropout(patch_drop) if patch_drop else nn.Identity()
         elif frozen_blocks or patch_drop:
             raise BeholderError(
-                "image_frozen_blocks and patch_drop were asked for", "a timm ViT image tower", "Set both to 0."
+                "image_frozen_blocks and patch_drop were asked for",
+                "a timm ViT image tower",
+                "Set both to 0.",
             )
 
     @property
@@ -51,12 +56,14 @@ class Towers:
         return self.trunk is not None and self.text_tower is not None
 
     def image_states(self, pixels: Tensor) -> Tensor:
-        """Of uint8 (B, S, S, 3): normalised float (B, 3, S, S), or (B, tokens, width) after the frozen blocks."""
+        """Of uint8 (B, S, S, 3): normalised float (B, 3, S, S), or (B, tokens, width) after the frozen
+        blocks.
+        """
         images = normalise(pixels, self.encoder.preprocessing)
         if not self.frozen_blocks:
             return images
         trunk: Any = self.trunk
-        states = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(images)))
+        states: Tensor = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(images)))
         for block in trunk.blocks[: self.frozen_blocks]:
             states = block(states)
         return states
@@ -89,9 +96,11 @@ class Towers:
     def parameter_groups(
         self, *, heads: float, image: float = 0.0, text: float = 0.0, decay: float, layer_decay: float
     ) -> list[dict[str, Any]]:
-        """AdamW groups; what has learning rate 0 is frozen. Norms, biases and the logit scale have no weight decay.
+        """AdamW groups; what has learning rate 0 is frozen. Norms, biases and the logit scale have no weight
+        decay.
 
-        The table of word vectors stays frozen where a tower has pretrained words: few of them occur in a small set.
+        The table of word vectors stays frozen where a tower has pretrained words: few of them occur in a
+        small set.
         """
         blocks = {side: 1 + max((_block(name) for name in names), default=-1) for side, names in self._names().items()}
         groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -132,12 +141,16 @@ def _block(name: str) -> int:
 
 def _is_last(name: str) -> bool:
     """Whether a parameter outside the blocks comes after them: the final norm and projections."""
-    return bool(re.search(r"(trunk\.norm|ln_post|ln_final|fc_norm|pooler|text_projection|visual\.proj|attn_pool)", name))
+    return bool(
+        re.search(r"(trunk\.norm|ln_post|ln_final|fc_norm|pooler|text_projection|visual\.proj|attn_pool)", name)
+    )
 
 
 @contextmanager
 def head_dropout(towers: Towers, drop_input: float, drop_hidden: float) -> Iterator[None]:
-    """Dropout before the first and the later linear layers of both heads, in training; the saved model has none."""
+    """Dropout before the first and the later linear layers of both heads, in training; the saved model has
+    none.
+    """
     from torch import nn
     from torch.nn.functional import dropout
 

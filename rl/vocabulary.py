@@ -1,7 +1,8 @@
-"""A WordPiece tokenizer without the tokens that English never uses, and the rows of the embedding table to keep.
+"""A WordPiece tokenizer without the tokens that English never uses, and the rows of the embedding table to
+keep.
 
-A token goes when it is `[unused...]` or has a character outside ASCII: the normaliser lower-cases and strips accents,
-so English text cannot reach those. Text in other scripts becomes [UNK], which it nearly was already.
+A token goes when it is `[unused...]` or has a character outside ASCII: the normaliser lower-cases and strips
+accents, so English text cannot reach those. Text in other scripts becomes [UNK], which it nearly was already.
 """
 
 import json
@@ -22,7 +23,8 @@ def is_kept(token: str) -> bool:
 
 
 def prune(tokenizer: dict[str, Any], context_length: int) -> Pruned:
-    """Prunes the content of a WordPiece `tokenizer.json`; relative order of tokens stays, ids close up from 0.
+    """Prunes the content of a WordPiece `tokenizer.json`; relative order of tokens stays, ids close up from
+    0.
 
     Truncation is set to `context_length` tokens; padding is left to the caller.
     """
