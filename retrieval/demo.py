@@ -22,9 +22,9 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     """
     from indexes import build_index, load_index
 
-    from .pipeline import EmbedConfig, embed
     from .encoders import load_encoder
     from .gallery import write_gallery
+    from .pipeline import EmbedConfig, embed
     from .searcher import Searcher
 
     folder = out if out is not None else Path(FOLDER)
