@@ -4,8 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .pipeline import EmbedConfig, embed
     from .encoders import Encoder, load_encoder
+    from .pipeline import EmbedConfig, embed
     from .results import Result
     from .searcher import Searcher, open_searcher
 

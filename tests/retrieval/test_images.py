@@ -1,4 +1,4 @@
-"""Pictures: what decoding makes of every mode a file may come in, what it refuses, and the fit to an encoder's input."""
+"""Pictures: what decoding makes of every mode a file may come in, what it refuses, and the fit to an encoder."""
 
 import io
 import os

@@ -7,8 +7,8 @@ import pytest
 
 from indexes import build_index, load_index
 from indexes.errors import BeholderError
-from retrieval.pipeline import EmbedConfig, embed
 from retrieval.encoders import load_encoder, random_encoder
+from retrieval.pipeline import EmbedConfig, embed
 from retrieval.searcher import Searcher, picture_folder
 
 
