@@ -5,12 +5,14 @@ slow loop over cosines.
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from benchmarks.rankings import parse_answers, query_vectors, rank_by_index, rank_exactly
 from benchmarks.retrieval import RetrievalConfig, measure, read_judgements
 from benchmarks.tables import Judgements, Query
 from indexes.errors import BeholderError
+from indexes.exact import Neighbors
 from indexes.search import load_index
 from indexes.shards import Embeddings
 from retrieval.encoders import Encoder, load_encoder
@@ -65,6 +67,29 @@ def test_labels_through_an_index_leave_other_splits_out(encoder: Encoder, corpus
     np.testing.assert_array_equal(through.hits, exact.hits)
     everything = rank_by_index(judged, texts, index, len(index))
     assert everything.hits.shape == (3, 12)
+
+
+def test_ids_of_an_index_need_not_be_its_rows() -> None:
+    class Shuffled:
+        """Rows b, c, a with the ids 70, 5, 31; every query finds a, b, c in that order."""
+
+        folder = Path("shuffled")
+
+        def blocks(self) -> list[tuple[np.ndarray, None]]:
+            return [(np.array([70, 5]), None), (np.array([31]), None)]
+
+        def items(self, ids: np.ndarray) -> pa.Table:
+            return pa.table({"uri": [{70: "b", 5: "c", 31: "a"}[number] for number in ids.tolist()]})
+
+        def search(self, vectors: np.ndarray, k: int) -> Neighbors:
+            return Neighbors(np.tile([31, 70, 5], (len(vectors), 1))[:, :k], np.zeros((len(vectors), k)))
+
+    judged = Judgements(("a", "c"), (Query(("x",), (1,), "g"), Query(("y",), (0,), "g")), others=("b",))
+    texts = np.zeros((2, 4), np.float32)
+    np.testing.assert_array_equal(rank_by_index(judged, texts, Shuffled(), 3).hits, [[0, 0, 1], [1, 0, 0]])
+    without = rank_by_index(judged, texts, Shuffled(), 3, without_others=True)
+    np.testing.assert_array_equal(without.hits, [[0, 1], [1, 0]])
+    assert without.candidates == 2
 
 
 def test_a_picture_that_is_not_indexed_is_an_error_and_not_a_miss(encoder: Encoder, tiny_index: Path) -> None:
