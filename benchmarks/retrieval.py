@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
-from retrieval.pipeline import EmbedConfig
 from retrieval.encoders import Encoder, load_encoder
+from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables
 from .pictures import picture_vectors

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 
 from indexes.errors import BeholderError
-from retrieval.pipeline import EmbedConfig, EmbedReport, embed
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import BadPicture, Preprocessing, decode, fit, list_pictures
+from retrieval.pipeline import EmbedConfig, EmbedReport, embed
 
 from .pictures import link_pictures
 from .runs import Number, Run, command_of, describe_machine
