@@ -7,7 +7,7 @@ for. Over a Flat index the answer is that of exact_search to the last digit, wha
 and the device.
 """
 
-import contextlib
+import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +21,7 @@ from .errors import BeholderError, FormatError
 from .exact import Neighbors, best, check_queries, exact_search
 from .segments import IndexManifest, SegmentRecord, verify_index
 from .shards import check_size, read_items
-from .threads import BLAS_FROM_QUERIES, PART_PRODUCTS, faiss_threads, on_threads, split
+from .threads import PART_PRODUCTS, on_threads, split
 from .vectors import Block, VectorFile
 
 __all__ = ["Index", "IndexManifest", "load_index", "verify_index"]
@@ -31,7 +31,6 @@ EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUN
 # lead.
 ROUNDING = 1e-5
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
-_FREE: Any = contextlib.nullcontext()
 GPU_MOST = 2048  # FAISS on a GPU returns at most so many per query, and probes at most so many lists
 
 
@@ -85,17 +84,13 @@ class Segment:
         if self.nlist:
             params = faiss.SearchParametersIVF()
             params.nprobe = nprobe
-        few, width = len(queries) < BLAS_FROM_QUERIES, queries.shape[1]
-        if few or self.on_gpu:
-            # A single query is not split over threads: the second one adds only the time of starting it.
-            with (
-                faiss_threads(1 if len(queries) == 1 else threads or 0, width),
-                self._gpu if self.on_gpu else _FREE,
-            ):
+        width = queries.shape[1]
+        if self.on_gpu:
+            with self._gpu:
                 scores, positions = self.faiss.search(queries, count, params=params)
             return positions, scores
         share = self.record.count * (nprobe / self.nlist if self.nlist else 1)
-        most = max(1, int(len(queries) * share * width) // PART_PRODUCTS)
+        most = math.ceil(len(queries) * share * width / PART_PRODUCTS)
         most = min(most, threads or faiss.omp_get_max_threads())
         if self.nlist:
             found = on_threads(

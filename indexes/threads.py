@@ -17,7 +17,7 @@ Found = TypeVar("Found")
 # Owner of both numbers: docs/decisions/0002-flat-search-threads.md. FAISS 1.15 goes through BLAS from 128,000
 # floats of queries on (500 queries of 256); measured, BLAS wins from 8 queries on.
 BLAS_FROM_QUERIES = 8
-PART_PRODUCTS = 1 << 26  # multiplications, about 2 ms of one core: less is not worth a thread of its own
+PART_PRODUCTS = 1 << 24  # multiplications, 0.5 to 3 ms of one core: less is not worth a thread of its own
 
 
 @contextmanager
