@@ -131,8 +131,7 @@ class _Training:
         self.run, self.start, self.rank, self.world, self.say = run, start, rank, world, say
         self.device = towers.encoder.device
         self.frozen = Frozen(towers, start, run / "cache", say)
-        bf16 = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
-        self.precision = lambda: _autocast(self.device.type, bf16)
+        self.bf16 = config.precision == "bf16" or (config.precision == "auto" and self.device.type == "cuda")
 
     def heads(self) -> dict[str, float]:
         """Stage 1: the towers' features are computed once, then only the heads are trained over them."""
@@ -161,7 +160,7 @@ class _Training:
 
                 def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
                     torch.manual_seed(_seed(config.seed, HEADS, step, self.rank, chunk))
-                    with self.precision():
+                    with _autocast(self.device.type, self.bf16):
                         said = texts[torch.from_numpy(mine.captions)].to(device)
                         text = towers.text_head(_mix(said, mine.weights))
                         image = towers.image_head(images[torch.from_numpy(mine.pictures)].to(device))
@@ -220,7 +219,7 @@ class _Training:
                     torch.manual_seed(_seed(config.seed, TUNE, step, self.rank, chunk))
                     part = mine.part(slice(chunk, chunk + config.chunk))
                     tokens = self.train.tokens[torch.from_numpy(part.captions.ravel())].to(device)
-                    with self.precision():
+                    with _autocast(self.device.type, self.bf16):
                         image = towers.image_head(towers.image_features(self._inputs(part, states)))
                         said = towers.text_features(tokens)
                         text = towers.text_head(_mix(said.view(*part.captions.shape, -1), part.weights))
@@ -357,7 +356,7 @@ def _seed(*numbers: int) -> int:
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
-def _one_cycle(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> torch.optim.lr_scheduler.LambdaLR:
+def _one_cycle(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> Any:
     """Linear warm-up over a share of the steps, then half a cosine to 0."""
     import torch
 
