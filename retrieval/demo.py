@@ -12,7 +12,7 @@ SOURCES = "SOURCES.tsv"  # file, kind, title, author, died, licence, source of e
 MODEL = "beholder-mini"
 FOLDER = "beholder-demo"
 QUERIES = ("a quiet harbour at dawn", "portrait of a woman", "a city at night")
-RESULTS = 6  # two full rows of the page at a desktop width
+RESULTS = 6  # about two rows of the page at a desktop width
 
 
 def run(out: Path | None, echo: Callable[[str], None]) -> Path:
