@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import record_file, write_bytes_atomic
+from indexes.manifest import record_file, sha256_file, write_bytes_atomic
 from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_items, write_shard
 from indexes.vectors import VectorFile
 
@@ -288,9 +288,10 @@ def _without_pixels(picture: Decoded) -> Decoded:
 
 
 def _settings(config: EmbedConfig) -> dict[str, Any]:
-    """What decides the bytes of a run, beside the encoder and the pictures."""
+    """What decides the bytes of a run, beside the encoder and the pictures; of the captions' table its sha256."""
     settings = asdict(config)
-    return {key: settings[key] for key in ("batch_size", "shard_size", "device", "threads", "captions", "max_pixels")}
+    decisive = {key: settings[key] for key in ("batch_size", "shard_size", "device", "threads", "max_pixels")}
+    return decisive | {"captions": sha256_file(Path(config.captions)) if config.captions else None}
 
 
 def _source(source: Path, folder: Path) -> str:
