@@ -198,9 +198,8 @@ class _Training:
         optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
         per_epoch = steps_per_epoch(len(self.train.captions_of), config.tune_batch)
-        planned = config.tune_epochs * per_epoch
-        schedule = _one_cycle(optimizer, planned, config.warmup)
-        steps = min(planned, config.tune_steps or planned)
+        steps = config.tune_epochs * per_epoch
+        schedule = _one_cycle(optimizer, steps, config.warmup)
         average = [parameter.detach().clone() for parameter in trained]
         done, reached = 0, heads
         if state is not None and state["step"]:

@@ -28,7 +28,6 @@ class PretrainConfig:
 
     # Stage 2: towers too
     tune_epochs: int = 8
-    tune_steps: int = 0  # stop here, before the schedule's end, with the average of then; 0 = at its end
     tune_batch: int = 256
     image_lr: float = 1e-4
     text_lr: float = 4e-5
@@ -66,7 +65,7 @@ class PretrainConfig:
         ):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        for name in ("head_epochs", "tune_epochs", "tune_steps", "image_frozen_blocks", "threads"):
+        for name in ("head_epochs", "tune_epochs", "image_frozen_blocks", "threads"):
             if getattr(self, name) < 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
         for name in ("smoothing", "patch_drop", "drop_input", "drop_hidden", "warmup", "average_decay"):
@@ -109,5 +108,4 @@ class PretrainConfig:
             raise BeholderError(f"{path} cannot be read ({error})", "a run's config.json", "Check --config.") from error
 
 
-# Stopped half-way through its schedule: two cores gave no more time, and the average of the weights needs no end.
-RECIPES = {"beholder-mini": PretrainConfig(image_frozen_blocks=6, tune_epochs=5, tune_steps=80, flip=False)}
+RECIPES = {"beholder-mini": PretrainConfig(image_frozen_blocks=6, tune_epochs=5, flip=False, checkpoint_every=20)}
