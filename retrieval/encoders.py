@@ -56,6 +56,7 @@ class Encoder:
         self._scale = (1 / (255 * std)).to(self.device)
         self._shift = (-mean / std).to(self.device)
         self._record: EncoderRecord | None = None
+        self._width: int | None = None
 
     @property
     def record(self) -> EncoderRecord:
@@ -69,7 +70,7 @@ class Encoder:
     @property
     def width(self) -> int:
         """D, the number of dimensions of a vector."""
-        if not hasattr(self, "_width"):
+        if self._width is None:
             self._width = int(self._encode_tokens(["width"]).shape[1])
         return self._width
 
