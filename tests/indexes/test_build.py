@@ -34,7 +34,7 @@ def test_two_builds_are_the_same_bytes(tmp_path, source, bytes_of, factory):
     assert verify_index(tmp_path / "a") == 3
     assert first.count == first.next_id == 1500
     assert first.factory == factory
-    assert first.knn_recall is None
+    assert first.measured is None
 
 
 def test_another_seed_trains_another_index(tmp_path, source):
