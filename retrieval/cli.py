@@ -13,7 +13,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 
 
 def embed(
-    source: Annotated[Path, typer.Argument(help="Folder of pictures.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(help="Folder of pictures, tars or Parquet files; dataset on disk; or a pattern of archives."),
+    ],
     embeddings: Annotated[Path, typer.Argument(help="EMBEDDINGS folder to make or bring up to date.")],
     model: Annotated[str, typer.Option(help="Encoder; see `beholder models`.")] = "beholder-mini",
     batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 64,
@@ -28,9 +31,11 @@ def embed(
     max_pixels: Annotated[int, typer.Option(help="Larger pictures are refused unread.")] = 200_000_000,
     as_json: Json = False,
 ) -> None:
-    """Turn a folder of pictures into vectors; again on a grown folder embeds only what is new.
+    """Turn pictures into vectors; again on a grown source embeds only what is new.
 
     Example: beholder embed ~/Pictures pictures.emb
+
+    Example: beholder embed 'shards/{00000..00009}.tar' laion.emb
     """
     from .pipeline import EmbedConfig
     from .pipeline import embed as run
@@ -42,6 +47,8 @@ def embed(
     if as_json:
         print(json.dumps({**vars(report), "pictures_per_s": report.pictures_per_s}))
         return
+    for note in report.notes:
+        print(f"note: {note}", file=sys.stderr)
     print(
         f"{embeddings}: {report.count} pictures ({report.new} new, {report.changed} changed, {report.removed} removed, "
         f"{report.rejected} rejected)"

@@ -14,6 +14,7 @@ from indexes.manifest import write_bytes_atomic
 
 from .images import BadPicture, decode
 from .results import Result
+from .sources import contents
 
 JPEG_QUALITY = 82  # below 80 skies show bands, above 85 the file grows by half for no visible gain
 WIDEST = 3.0  # a thumbnail is at most this many times as wide as `thumbnail_px`: panoramas stay small files
@@ -43,17 +44,17 @@ def write_gallery(
 ) -> int:
     """Writes (query, results) sections as one page; its size in bytes. The same call gives the same bytes.
 
-    `pictures` is the folder that the results' `uri` are relative to; `thumbnail_px` the greatest height of a
-    picture in the page. A picture that is gone, damaged or outside the folder becomes a grey box with its
+    `pictures` is the root of the source that the results' `uri` are relative to; `thumbnail_px` the greatest
+    height of a picture in the page. A picture that is gone, damaged or outside the folder becomes a grey box with its
     name, and the foot of the page counts them. Raises BeholderError where the page cannot be written.
     """
     if thumbnail_px < 16:
         raise BeholderError(f"thumbnail_px is {thumbnail_px}", "at least 16 pixels", "420 is a good height.")
-    thumbnails: dict[str, Thumbnail | None] = {}
-    for _, results in sections:
-        for result in results:
-            if result.uri not in thumbnails:
-                thumbnails[result.uri] = _thumbnail(pictures, result.uri, thumbnail_px)
+    # An index from elsewhere must not pull other files into a page that is passed on: `contents` stays in the folder.
+    uris = dict.fromkeys(result.uri for _, results in sections for result in results)
+    thumbnails: dict[str, Thumbnail | None] = dict.fromkeys(uris)
+    for uri, content in contents(pictures, uris):
+        thumbnails[uri] = _thumbnail(content, thumbnail_px) if content is not None else None
     missing = sum(thumbnail is None for thumbnail in thumbnails.values())
     template = Template(resources.files(__package__).joinpath("gallery.html").read_text(encoding="utf-8"))
     failed = f'<p class="missing">{_counted(missing, "picture")} could not be read.</p>' if missing else ""
@@ -75,14 +76,11 @@ def write_gallery(
     return len(content)
 
 
-def _thumbnail(pictures: Path, uri: str, height: int) -> Thumbnail | None:
-    """The picture at most `height` pixels high; None where it cannot be read or lies outside the folder."""
-    inside = PurePosixPath(uri)
-    if inside.is_absolute() or ".." in inside.parts:
-        return None  # an index from elsewhere must not pull other files into a page that is passed on
+def _thumbnail(content: bytes, height: int) -> Thumbnail | None:
+    """The picture at most `height` pixels high; None where it cannot be decoded."""
     try:
-        image = decode((pictures / inside).read_bytes())
-    except (BadPicture, OSError, ValueError):  # ValueError: a uri with a null byte
+        image = decode(content)
+    except BadPicture:
         return None
     image.thumbnail((round(height * WIDEST), height))
     buffer = BytesIO()

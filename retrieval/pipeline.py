@@ -1,4 +1,4 @@
-"""The embedding pipeline: folder -> decode workers -> batches -> encoder -> shards, resumable at any moment.
+"""The embedding pipeline: source -> decode workers -> batches -> encoder -> shards, resumable at any moment.
 
 Memory is bounded by one shard of vectors, the batches decoded ahead and the model; it does not grow with the corpus
 (the listing of names aside). Each shard is a unit of resume: see `plan.py`.
@@ -8,8 +8,9 @@ import csv
 import json
 import os
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, field
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_i
 from indexes.vectors import VectorFile
 
 from . import plan as plans
+from .archives import Misfit, fitted
 from .encoders import Encoder, load_encoder
 from .images import MAX_PIXELS
 from .plan import Part, Plan, Unit
+from .sources import Source, Uris, find_source, pictures, stamp
 from .workers import Decoded, DecodePool
 
 LEAST_BAD = 10  # so many bad pictures are always allowed: one in a folder of twenty is not a broken corpus
@@ -74,6 +77,7 @@ class EmbedReport:
     rejected: int = 0
     embedded: int = 0  # pictures encoded by this run
     resumed_shards: int = 0
+    notes: list[str] = field(default_factory=list)  # about the source: what it seems to lack, what was left out
     wall_s: float = 0.0  # of the pipeline, without loading the model and starting workers
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("read", "decode", "encode", "write"), 0.0))
 
@@ -83,33 +87,40 @@ class EmbedReport:
 
 
 def embed(
-    source: Path,
+    source: str | Path | Sequence[str | Path],
     embeddings: Path,
     config: EmbedConfig | None = None,
     *,
     encoder: Encoder | None = None,
     progress: Progress | None = None,
 ) -> EmbedReport:
-    """Brings the EMBEDDINGS folder up to the pictures of `source` and says what it took.
+    """Brings the EMBEDDINGS folder up to the pictures of `source` and says what it took. The source is a folder of
+    pictures, tars or Parquet files, a dataset on disk, or names or patterns of such archives: see `sources`.
 
     Raises ConditionFailed above `max_bad_share` (finished shards are kept), BeholderError for wrong calls: another
     encoder than the folder's, an interrupted run with other settings, a folder that another process is writing.
     """
     config = config or EmbedConfig()
-    if not source.is_dir():
-        raise BeholderError(f"there is no folder {source}", "a folder of pictures", "Check the path.")
     captions = read_captions(Path(config.captions)) if config.captions else {}
+    found = find_source(source, _old_root(embeddings))
     with plans.locked(embeddings):
         encoder = encoder or load_encoder(config.model, config.device)
-        settings = _settings(config)
         old = _existing(embeddings, encoder)
-        plan, resumed = plans.open_plan(
-            source, embeddings, settings | {"source": _source(source, embeddings)}, config.shard_size
-        )
+        settings = _settings(config) | {"source": plans.relative(found.root, embeddings)}
+        settings |= {"names": list(found.names)} if found.names else {}
+        plan, resumed = plans.open_plan(found, embeddings, settings, config.shard_size)
         if old is not None and not plan.units and len(plan.rejected) == 0 and _count_lines(embeddings) == 0:
-            return EmbedReport(count=old.count)
-        run = _Run(source, embeddings, config, encoder, plan, captions, progress or (lambda done, total: None))
+            plans.write_seen(embeddings, plans.read_seen(embeddings) | plans.agreed([plan.checked]))
+            return EmbedReport(count=old.count, notes=list(plan.notes))
+        run = _Run(found, embeddings, config, encoder, plan, captions, progress or (lambda done, total: None))
         return run.finish(old, resumed)
+
+
+def _old_root(embeddings: Path) -> Path | None:
+    """The root of the source that is there already."""
+    if not plans.manifest_digest(embeddings):
+        return None
+    return Path(os.path.normpath(embeddings.absolute() / EmbeddingsManifest.read(embeddings).source))
 
 
 class _Run:
@@ -117,7 +128,7 @@ class _Run:
 
     def __init__(
         self,
-        source: Path,
+        source: Source,
         folder: Path,
         config: EmbedConfig,
         encoder: Encoder,
@@ -125,9 +136,10 @@ class _Run:
         captions: Mapping[str, str],
         progress: Progress,
     ) -> None:
-        self.source, self.folder, self.config, self.encoder = source, folder, config, encoder
+        self.root, self.folder, self.config, self.encoder = source.root, folder, config, encoder
         self.plan, self.captions, self.progress = plan, captions, progress
-        self.report = EmbedReport(new=plan.new, changed=plan.changed, removed=plan.removed)
+        self.report = EmbedReport(new=plan.new, changed=plan.changed, removed=plan.removed, notes=list(plan.notes))
+        self.misfits: Counter[str] = Counter()  # by column: values of a type it cannot hold
         self.total = sum(len(unit.uris) for unit in plan.units if unit.copy_of is None)
         self.done = 0
 
@@ -155,6 +167,10 @@ class _Run:
                 self._check_bad(rejected)
             self.report.wall_s = time.perf_counter() - started
             self.report.seconds |= {"read": pool.read_s, "decode": pool.decode_s}
+        self.report.notes += [
+            f"column {name}: {count} values of another type, or not in the first pictures, were left out"
+            for name, count in sorted(self.misfits.items())
+        ]
         self._check_bad(rejected)
         self._publish(old, parts, rejected, next_id)
         self._log(resumed)
@@ -167,6 +183,8 @@ class _Run:
         vectors: list[Any] = []
         batch: list[Any] = []
         ahead = 3 * self.config.batch_size
+        # Before the first read: an archive that changes from here on is looked at again by the next run.
+        seen = {name: list(stamp(self.root / name)) for name in Uris(self.root).archives(unit.uris)}
 
         def encode() -> None:
             started = time.perf_counter()
@@ -175,7 +193,7 @@ class _Run:
             self.report.embedded += len(batch)
             batch.clear()
 
-        for picture in pool.decoded(self.source, unit.uris, self.encoder.preprocessing, ahead):
+        for picture in pool.decoded(pictures(self.root, unit.uris), self.encoder.preprocessing, ahead):
             self.done += 1
             if picture.pixels is None:
                 rejected.append([picture.uri, picture.reason])
@@ -188,7 +206,7 @@ class _Run:
         if batch:
             encode()
         self.progress(self.done, self.total)
-        seen = {picture.uri: [picture.bytes, picture.mtime_ns] for picture in good}
+        seen |= {picture.uri: [picture.bytes, picture.mtime_ns] for picture in good if picture.mtime_ns}
         if not good:
             return Part(None, rejected, seen)
         started = time.perf_counter()
@@ -205,9 +223,21 @@ class _Run:
             "width": [picture.width for picture in good],
             "height": [picture.height for picture in good],
             "bytes": [picture.bytes for picture in good],
-            "caption": [self.captions.get(picture.uri) for picture in good],
+            "caption": [self.captions.get(picture.uri) or picture.carried.get("caption") for picture in good],
         }
-        return pa.table(columns, schema=ITEM_COLUMNS)
+        items = pa.table(columns, schema=ITEM_COLUMNS)
+        for name, kind in self.plan.columns.items():
+            values = [self._fitted(name, picture.carried.get(name), kind) for picture in good]
+            items = items.append_column(name, pa.array(values, pa.type_for_alias(kind)))
+        self.misfits.update(name for picture in good for name in picture.carried.keys() - items.schema.names)
+        return items
+
+    def _fitted(self, name: str, value: Any, kind: str) -> Any:
+        try:
+            return fitted(value, kind)
+        except Misfit:
+            self.misfits[name] += 1
+            return None
 
     def _copy(self, unit: Unit, old: EmbeddingsManifest | None) -> Part:
         """The rows of a shard whose pictures are still there unchanged, without encoding them again."""
@@ -248,13 +278,13 @@ class _Run:
         started = time.perf_counter()
         shards = [part.shard for part in parts if part.shard is not None]
         self._write_rejected(rejected)
-        seen = plans.read_seen(self.folder)
-        for part in parts:
-            seen |= {uri: (size, mtime) for uri, (size, mtime) in part.seen.items()}
-        plans.write_seen(self.folder, seen)
+        claims = [self.plan.checked, *(part.seen for part in parts)]
+        told = {name for claim in claims for name in claim}
+        old_seen = {name: seen for name, seen in plans.read_seen(self.folder).items() if name not in told}
+        plans.write_seen(self.folder, old_seen | plans.agreed(claims))
         manifest = EmbeddingsManifest(
             encoder=self.encoder.record if old is None else old.encoder,
-            source=_source(self.source, self.folder),
+            source=plans.relative(self.root, self.folder),
             count=0,
             rejected=record_file(self.folder, "rejected.jsonl"),
             shards=old.shards if old else (),
@@ -264,7 +294,7 @@ class _Run:
         manifest = plans.merged(manifest, self.plan, shards)
         if manifest.count == 0:
             raise BeholderError(
-                f"{self.source} holds no usable picture ({len(rejected)} rejected)",
+                f"{self.root} holds no usable picture ({len(rejected)} rejected)",
                 "pictures",
                 "Check the folder.",
             )
@@ -284,7 +314,7 @@ class _Run:
 
 
 def _without_pixels(picture: Decoded) -> Decoded:
-    return Decoded(picture.uri, None, picture.sha256, picture.width, picture.height, picture.bytes, picture.mtime_ns)
+    return replace(picture, pixels=None)
 
 
 def _settings(config: EmbedConfig) -> dict[str, Any]:
@@ -292,10 +322,6 @@ def _settings(config: EmbedConfig) -> dict[str, Any]:
     settings = asdict(config)
     decisive = {key: settings[key] for key in ("batch_size", "shard_size", "device", "threads", "max_pixels")}
     return decisive | {"captions": sha256_file(Path(config.captions)) if config.captions else None}
-
-
-def _source(source: Path, folder: Path) -> str:
-    return plans.relative(source, folder)
 
 
 def _existing(folder: Path, encoder: Encoder) -> EmbeddingsManifest | None:

@@ -8,9 +8,10 @@ files are never rewritten: an open reader, and the old manifest, stay valid unti
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,13 @@ import pyarrow.parquet as pq
 
 from indexes.errors import BeholderError
 from indexes.manifest import MANIFEST, check_file, publish, sha256_file, write_json_atomic
-from indexes.shards import EmbeddingsManifest, ShardRecord, read_items
+from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_items
 
-from .images import list_pictures
+from .archives import Columns
+from .sources import Source, Uris, digests, stamp
 
-Seen = dict[str, tuple[int, int]]  # uri -> (bytes, mtime in ns) of what was embedded
+# name -> (bytes, mtime in ns) of each picture's file and each archive, as they were when they were embedded or compared
+Seen = dict[str, tuple[int, int]]
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,9 @@ class Plan:
     new: int
     changed: int
     removed: int
+    columns: Columns = field(default_factory=dict)  # what the source carries, with types
+    checked: dict[str, list[int]] = field(default_factory=dict)  # as Seen, of what was compared and is unchanged
+    notes: tuple[str, ...] = ()  # by the listing
 
     def to_dict(self) -> dict[str, Any]:
         units = [[unit.number, list(unit.uris), unit.copy_of] for unit in self.units]
@@ -71,7 +77,8 @@ class Plan:
     def from_dict(cls, content: Mapping[str, Any]) -> "Plan":
         units = tuple(Unit(number, tuple(uris), copy_of) for number, uris, copy_of in content["units"])
         rejected = tuple((uri, reason) for uri, reason in content["rejected"])
-        return cls(**{**content, "units": units, "rejected": rejected})
+        notes = tuple(content.get("notes", ()))
+        return cls(**{**content, "units": units, "rejected": rejected, "notes": notes})
 
 
 @contextmanager
@@ -86,7 +93,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def open_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: int) -> tuple[Plan, bool]:
+def open_plan(source: Source, folder: Path, settings: dict[str, Any], shard_size: int) -> tuple[Plan, bool]:
     """The plan to carry out, and whether it goes on with an interrupted run.
 
     Raises BeholderError where the folder's interrupted run had other settings (they decide the bytes).
@@ -113,15 +120,15 @@ def open_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: 
     return plan, False
 
 
-def _make_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size: int, base: str) -> Plan:
-    listing, rejected = list_pictures(source)
+def _make_plan(source: Source, folder: Path, settings: dict[str, Any], shard_size: int, base: str) -> Plan:
     manifest = EmbeddingsManifest.read(folder) if base else None
-    seen = read_seen(folder) if manifest else {}
+    listing = source.listing(_columns(folder, manifest))
+    comparison = Comparison(source.root, read_seen(folder) if manifest else {}, listing.uris)
     kept: set[str] = set()
     units: list[Unit] = []
     changed = removed = 0
     number = 1 + max((shard.number for shard in manifest.shards), default=-1) if manifest else 0
-    present = set(listing)
+    present = set(listing.uris)
     for shard in manifest.shards if manifest else ():
         items = read_items(folder / shard.items.path).select(["uri", "bytes", "sha256"]).to_pylist()
         lost = []
@@ -129,7 +136,7 @@ def _make_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size:
             if item["uri"] not in present:
                 removed += 1
                 lost.append(item["uri"])
-            elif _is_changed(source / item["uri"], item, seen):
+            elif comparison.is_changed(item):
                 changed += 1
                 lost.append(item["uri"])
             else:
@@ -137,22 +144,71 @@ def _make_plan(source: Path, folder: Path, settings: dict[str, Any], shard_size:
         if lost:
             units.append(Unit(number, tuple(lost), shard.number))
             number += 1
-    new = [uri for uri in listing if uri not in kept]
+    new = [uri for uri in listing.uris if uri not in kept]
     for start in range(0, len(new), shard_size):
         units.append(Unit(number, tuple(new[start : start + shard_size])))
         number += 1
-    listed = len(listing) + len(rejected)
-    return Plan(base, settings, tuple(units), tuple(rejected), listed, len(new) - changed, changed, removed)
+    return Plan(
+        base,
+        settings,
+        tuple(units),
+        tuple(listing.rejected),
+        listed=len(listing.uris) + len(listing.rejected),
+        new=len(new) - changed,
+        changed=changed,
+        removed=removed,
+        columns=listing.columns,
+        checked={name: list(seen) for name, seen in comparison.checked.items()},
+        notes=tuple(listing.notes),
+    )
 
 
-def _is_changed(path: Path, item: Mapping[str, Any], seen: Seen) -> bool:
-    """By size and time, and where only the time differs by content."""
-    status = path.stat()
-    if status.st_size != int(item["bytes"]):
-        return True
-    if seen.get(item["uri"]) == (status.st_size, status.st_mtime_ns):
+def _columns(folder: Path, manifest: EmbeddingsManifest | None) -> Columns:
+    """The carried columns of the shards that are there: types stay what they are."""
+    found: Columns = {}
+    for shard in manifest.shards if manifest else ():
+        schema = pq.read_schema(str(folder / shard.items.path))
+        found |= {entry.name: str(entry.type) for entry in schema if entry.name not in ITEM_COLUMNS.names}
+    return found
+
+
+class Comparison:
+    """Tells changed pictures by size and time, and where only the time differs by content. An archive whose size and
+    time are as they were is unchanged; else its pictures are read and compared."""
+
+    def __init__(self, root: Path, seen: Seen, listed: list[str]) -> None:
+        self.root, self.seen = root, seen
+        self.places = Uris(root)
+        self._listed = {
+            name: list(uris) for name, uris in groupby(listed, lambda uri: self.places.split(uri)[0]) if name
+        }
+        self.checked: Seen = {}
+        self._digests: dict[str, Mapping[str, str] | None] = {}
+
+    def is_changed(self, item: Mapping[str, Any]) -> bool:
+        archive, _ = self.places.split(item["uri"])
+        if archive:
+            found = self._of_archive(archive)
+            return found is not None and found.get(item["uri"]) != item["sha256"]
+        path = self.root / item["uri"]
+        now = stamp(path)
+        if now[0] != int(item["bytes"]):
+            return True
+        if self.seen.get(item["uri"]) == now:
+            return False
+        if sha256_file(path) != item["sha256"]:
+            return True
+        self.checked[item["uri"]] = now
         return False
-    return bool(sha256_file(path) != item["sha256"])
+
+    def _of_archive(self, archive: str) -> Mapping[str, str] | None:
+        """None for an archive that is as it was, else the digests of its pictures by uri."""
+        if archive not in self._digests:
+            now = stamp(self.root / archive)
+            self.checked[archive] = now
+            same = self.seen.get(archive) == now
+            self._digests[archive] = None if same else digests(self.root, self._listed[archive])
+        return self._digests[archive]
 
 
 def manifest_digest(folder: Path) -> str:
@@ -202,6 +258,17 @@ def write_seen(folder: Path, seen: Seen) -> None:
     temporary = folder / ".seen.parquet.tmp"
     pq.write_table(table, str(temporary))
     publish(temporary, folder / "seen.parquet")
+
+
+def agreed(claims: Iterable[Mapping[str, Sequence[int]]]) -> Seen:
+    """What all that saw a file say of it; of one that changed during the run nothing, so that the next run looks."""
+    found: Seen = {}
+    differing = set()
+    for claim in claims:
+        for name, (size, mtime_ns) in claim.items():
+            if found.setdefault(name, (size, mtime_ns)) != (size, mtime_ns):
+                differing.add(name)
+    return {name: seen for name, seen in found.items() if name not in differing}
 
 
 def finish(folder: Path) -> None:

@@ -6,21 +6,23 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
 
+from .archives import Picture, content_of
 from .images import BadPicture, Preprocessing, decode, fit
 
 TASK = 16  # pictures per task: large enough that passing 150 kB arrays costs little, small enough to share evenly
+TASK_BYTES = 16 << 20  # a task of pictures that are passed as bytes (out of Parquet, or a compressed tar) ends here
 
 
 @dataclass(frozen=True)
@@ -35,12 +37,12 @@ class Decoded:
     bytes: int = 0
     mtime_ns: int = 0
     reason: str = ""
+    carried: Mapping[str, Any] = field(default_factory=dict)  # what the source knows of it
 
 
 @dataclass(frozen=True)
 class Task:
-    root: str
-    uris: tuple[str, ...]
+    pictures: tuple[Picture, ...]  # without what they carry, which stays with the reader
     preprocessing: Preprocessing
     max_pixels: int
 
@@ -48,14 +50,14 @@ class Task:
 def run_task(task: Task) -> tuple[list[Decoded], float, float]:
     """The pictures of a task, and the seconds spent reading and decoding."""
     done, reading, decoding = [], 0.0, 0.0
-    for uri in task.uris:
-        started = time.perf_counter()
-        path = Path(task.root, uri)
+    for item in task.pictures:
+        uri, started = item.uri, time.perf_counter()
         try:
-            mtime_ns = path.stat().st_mtime_ns
-            content = path.read_bytes()
+            mtime_ns = os.stat(item.path).st_mtime_ns if item.path else 0
+            content = content_of(item)
         except OSError as error:
-            done.append(Decoded(uri, None, reason=f"cannot be read: {error.strerror}"))
+            reason = item.reason or f"cannot be read: {error.strerror}"
+            done.append(Decoded(uri, None, reason=reason))
             continue
         digest = hashlib.sha256(content).hexdigest()
         read = time.perf_counter()
@@ -97,23 +99,24 @@ class DecodePool:
         """Starts the processes now, so that a measurement need not count it."""
         list(self._pool.map(abs, range(self.workers * 4)))
 
-    def decoded(self, root: Path, uris: Sequence[str], preprocessing: Preprocessing, ahead: int) -> Iterator[Decoded]:
-        """The pictures in the order of `uris`, at most about `ahead` of them decoded before they are asked for."""
-        starts = iter(range(0, len(uris), TASK))
-        waiting: deque[Future[tuple[list[Decoded], float, float]]] = deque()
+    def decoded(self, pictures: Iterable[Picture], preprocessing: Preprocessing, ahead: int) -> Iterator[Decoded]:
+        """The pictures in order, at most about `ahead` of them read or decoded before they are asked for."""
+        groups = _groups(pictures)
+        waiting: deque[tuple[Future[tuple[list[Decoded], float, float]], list[Mapping[str, Any]]]] = deque()
         room = max(2 * self.workers, -(-ahead // TASK))
 
         def submit() -> None:
-            start = next(starts, None)
-            if start is not None:
-                task = Task(os.fspath(root), tuple(uris[start : start + TASK]), preprocessing, self.max_pixels)
-                waiting.append(self._pool.submit(run_task, task))
+            group = next(groups, None)
+            if group is not None:
+                task = Task(tuple(replace(picture, carried={}) for picture in group), preprocessing, self.max_pixels)
+                waiting.append((self._pool.submit(run_task, task), [picture.carried for picture in group]))
 
         for _ in range(room):
             submit()
         while waiting:
+            future, carried = waiting.popleft()
             try:
-                pictures, reading, decoding = waiting.popleft().result()
+                done, reading, decoding = future.result()
             except BrokenProcessPool as error:
                 raise BeholderError(
                     "a decode worker died (out of memory, or a decoder crashed)",
@@ -123,4 +126,18 @@ class DecodePool:
             self.read_s += reading
             self.decode_s += decoding
             submit()
-            yield from pictures
+            yield from (replace(one, carried=what) if what else one for one, what in zip(done, carried, strict=True))
+
+
+def _groups(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:
+    """At most TASK pictures and about TASK_BYTES of content at a time."""
+    group: list[Picture] = []
+    size = 0
+    for picture in pictures:
+        group.append(picture)
+        size += len(picture.content or b"")
+        if len(group) == TASK or size >= TASK_BYTES:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
