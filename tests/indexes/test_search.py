@@ -63,14 +63,14 @@ def test_flat_equals_the_oracle_ties_included(flat, queries, k, mmap):
 @pytest.mark.parametrize("batch", [1, 2, 7, 8, 9, 64])
 @pytest.mark.parametrize("threads", [None, 1, 3])
 def test_answers_do_not_depend_on_batch_or_threads(flat, queries, batch, threads, monkeypatch):
-    monkeypatch.setattr("indexes.search.PART_PRODUCTS", 1000)  # so that small corpora are split over threads too
+    monkeypatch.setattr("indexes.segment_reader.PART_PRODUCTS", 1000)  # so that small corpora are split over threads too
     index = load_index(flat)
     whole = exact_search(queries[:batch], index.blocks(), 12)
     assert_same(index.search(queries[:batch], 12, threads=threads), whole)
 
 
 def test_ivf_with_all_lists_equals_the_oracle(ivf, queries, monkeypatch):
-    monkeypatch.setattr("indexes.search.PART_PRODUCTS", 1000)
+    monkeypatch.setattr("indexes.segment_reader.PART_PRODUCTS", 1000)
     index = load_index(ivf)
     assert_same(index.search(queries, 10, nprobe=50), exact_search(queries, index.blocks(), 10))
 
@@ -104,7 +104,7 @@ def test_too_few_found_is_searched_exactly_and_counted(ivf, queries):
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
 def test_threads_that_search_at_once_get_right_answers(kind, request, queries, monkeypatch):
-    monkeypatch.setattr("indexes.search.PART_PRODUCTS", 1000)
+    monkeypatch.setattr("indexes.segment_reader.PART_PRODUCTS", 1000)
     index = load_index(request.getfixturevalue(kind))
     wanted = exact_search(queries, index.blocks(), 10)
     wrong = []
@@ -183,11 +183,11 @@ def test_a_cut_faiss_file_of_the_recorded_size_is_an_error_of_ours(tmp_path, vec
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.update(format=2), "format 2; expected at most 1"),
+        (lambda content: content.update(format=3), "format 3; expected at most 2"),
         (lambda content: content.update(kind="beholder-embeddings"), "kind beholder-embeddings"),
         (lambda content: content.pop("segments"), "no 'segments'"),
         (lambda content: content["segments"][0]["faiss"].update(path="../../x"), "leaves the folder"),
-        (lambda content: content["segments"][0].update(tombstones=[1]), "tombstones"),
+        (lambda content: content["segments"][0].update(tombstones=[1]), "not a mapping|must be a mapping|list"),
         (lambda content: content.update(count=1), "the segments hold 50"),
     ],
 )

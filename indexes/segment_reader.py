@@ -1,0 +1,333 @@
+"""One open segment: FAISS finds candidates among the rows that may be returned, exact scores decide the order.
+
+FAISS's own scores depend on the size of the batch in the last digits (BLAS or not), and among equal scores at
+the k-th place it keeps any. So a few more than k are asked for, scored again in float64 as exact_search does,
+and sorted by score and then id; where the last candidate is too close to the k-th to be sure, more are asked
+for. Lossy codes are asked for `candidates` times k instead: their scores prove nothing.
+
+Rows may be barred, by tombstones or by a caller's filter. Few rows left are searched exactly. Many go through
+FAISS with an IDSelector, and the search widens as the share of rows shrinks; types that take no selector are
+asked for more than k, and what is barred is dropped. Barred rows never come back, whatever the way.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from .errors import FormatError
+from .exact import Neighbors, best, exact_search
+from .faiss_types import search_kind, search_parameters
+from .gpu import GPU_MOST, Gpu
+from .segments import SegmentRecord, check_removed, read_tombstones
+from .shards import ITEM_COLUMNS, check_size
+from .threads import PART_PRODUCTS, on_threads, split
+from .vectors import Block, VectorFile
+
+EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUNDING, save for duplicates
+# Two float32 sums of D <= 1,024 products of unit vectors differ by about 1e-6; within this gap either may
+# lead.
+ROUNDING = 1e-5
+RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
+# Rows that a filter leaves and that are scored one and all: some 10 ms a query at 256-d on one core. More go
+# through FAISS.
+EXACT_ROWS = 20_000
+BROAD = 0.5  # share of rows from which asking for more and dropping is cheaper than a selector, or the only way
+DROP_MOST = 2048  # candidates per query up to which barred ones are dropped; beyond, a selector or all rows
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How hard a search looks: lists probed (IVF), nodes kept (HNSW), candidates per result (lossy codes)."""
+
+    nprobe: int = 1
+    ef_search: int = 64  # four times FAISS's default, which finds half of the neighbours at 50,000 vectors
+    candidates: int = 4  # where a manifest has none: sq8 needs 1, 4-bit codes about 4 to 8
+
+    def widened(self, share: float) -> "Effort":
+        """The same number of rows that may be returned is met when only a share of all may be."""
+        return replace(self, nprobe=math.ceil(self.nprobe / share), ef_search=math.ceil(self.ef_search / share))
+
+
+class Bar:
+    """The rows of a segment that may be returned: positions (n,), rising, of `count` rows in all."""
+
+    def __init__(self, positions: NDArray[np.int64], count: int) -> None:
+        self.positions, self.share = positions, len(positions) / count
+        self.mask = np.zeros(count, bool)
+        self.mask[positions] = True
+        self._bits = np.packbits(self.mask, bitorder="little")  # FAISS's selector reads them where they are
+
+    def selector(self) -> Any:
+        """FAISS's selector of these rows; it needs this object alive."""
+        import faiss
+
+        return faiss.IDSelectorBitmap(len(self._bits), faiss.swig_ptr(self._bits))
+
+
+class Segment:
+    """Positions are rows of the segment's files, and FAISS's own numbers. All files are opened here: they may
+    lose their names while the segment is in use."""
+
+    def __init__(self, folder: Path, record: SegmentRecord, dimension: int, gpu: Gpu | None, mmap: bool) -> None:
+        for file in record.files:
+            check_size(folder, file)
+        self.record, self.path = record, folder / record.faiss.path
+        self.vectors = VectorFile(folder / record.vectors.path, dimension)
+        self.ids = self.vectors.ids()
+        removed = read_tombstones(folder, record.tombstones)
+        if (np.diff(self.ids) <= 0).any():
+            raise FormatError(f"{folder / record.vectors.path} has ids out of order", "rising ids", "Build it again.")
+        check_removed(str(folder / record.vectors.path), self.ids, removed)
+        self._live = None if not len(removed) else np.flatnonzero(~np.isin(self.ids, removed, assume_unique=True))
+        self.count = record.count - len(removed)
+        self.items = ItemsFile(folder / record.items.path, keep=not mmap)
+        self._open_faiss(dimension, gpu, mmap)
+
+    def _open_faiss(self, dimension: int, gpu: Gpu | None, mmap: bool) -> None:
+        import faiss
+
+        try:
+            index: Any = faiss.read_index(str(self.path), faiss.IO_FLAG_MMAP_IFC if mmap else 0)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise FormatError(f"{self.path} cannot be read ({reason})", "a FAISS index", "Build it again.") from error
+        count = self.record.count
+        if not len(self.vectors) == index.ntotal == count or index.d != dimension:
+            found = f"{self.path} holds {index.ntotal} vectors of width {index.d}"
+            raise FormatError(found, f"{count} of width {dimension}", "Build it again.")
+        if index.metric_type != faiss.METRIC_INNER_PRODUCT:
+            raise FormatError(f"{self.path} is not of inner products", "inner products", "Build it again.")
+        self.kind, self.faiss, self.gpu = search_kind(index), index, gpu
+        if gpu is not None:
+            self.faiss = gpu.copied(index, self.kind)
+        elif self.kind.flat:  # a view of FAISS's own memory
+            self._rows = faiss.rev_swig_ptr(index.get_xb(), count * dimension).reshape(-1, dimension)
+
+    def live_ids(self) -> NDArray[np.int64]:
+        return self.ids if self._live is None else self.ids[self._live]
+
+    def live_blocks(self, rows: int) -> Iterator[Block]:
+        return self.vectors.blocks(rows) if self._live is None else self._blocks_at(self._live, rows)
+
+    def positions_of(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The positions (n,) of ids (n,) in any order; -1 for those that are not here or removed."""
+        places = np.minimum(np.searchsorted(self.ids, ids), max(len(self.ids) - 1, 0))
+        if not len(self.ids):
+            return np.full(len(ids), -1)
+        known = self.ids[places] == ids
+        if self._live is not None and len(ids):
+            spots = np.minimum(np.searchsorted(self._live, places), max(len(self._live) - 1, 0))
+            known &= self._live[spots] == places if len(self._live) else False
+        return np.where(known, places, -1)
+
+    def _admitted(self, allowed: NDArray[np.int64] | None) -> NDArray[np.int64] | None:
+        """The positions (n,) that may be returned, rising; None for all rows."""
+        if allowed is None:
+            return self._live
+        positions = self.positions_of(allowed)
+        positions = positions[positions >= 0]
+        return positions if len(positions) < self.record.count else None
+
+    def _blocks_at(self, positions: NDArray[np.int64], rows: int = 8192) -> Iterator[Block]:
+        for start in range(0, len(positions), rows):
+            part = positions[start : start + rows]
+            yield self.ids[part], self.vectors.rows_at(part)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        effort: Effort,
+        allowed: NDArray[np.int64] | None,
+        threads: int | None,
+    ) -> tuple[Neighbors, int]:
+        """The top min(k, rows that may be returned) of queries (Q, D), and how many queries were searched
+        again since FAISS had found too few. allowed: rising ids (n,), None for all."""
+        admitted = self._admitted(allowed)
+        total = self.record.count if admitted is None else len(admitted)
+        if admitted is not None and (
+            total <= EXACT_ROWS or (total < BROAD * self.record.count and not self._can_select())
+        ):
+            return exact_search(queries, self._blocks_at(admitted), k), 0
+        k = min(k, total)
+        if not total or not len(queries):
+            return Neighbors(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)), 0
+        if admitted is not None:
+            effort = effort.widened(total / self.record.count)
+        found, few = self._through_faiss(queries, k, effort, admitted, threads)
+        again = few
+        if few.any() and self.kind.nlist and (self.gpu is None or self.kind.nlist <= GPU_MOST):
+            widest = replace(effort, nprobe=self.kind.nlist)
+            whole, still = self._through_faiss(queries[few], k, widest, admitted, threads)
+            found.ids[few], found.scores[few] = whole.ids, whole.scores
+            again = few.copy()
+            again[few] = still
+        if again.any():
+            whole = self._exact(queries[again], k, admitted)
+            found.ids[again], found.scores[again] = whole.ids, whole.scores
+        return found, int(few.sum())
+
+    def _can_select(self) -> bool:
+        return self.kind.selects and self.gpu is None  # FAISS on a GPU ignores selectors without a word
+
+    def _exact(self, queries: NDArray[np.float32], k: int, admitted: NDArray[np.int64] | None) -> Neighbors:
+        blocks = self.vectors.blocks(8192) if admitted is None else self._blocks_at(admitted)
+        return exact_search(queries, blocks, k)
+
+    def _through_faiss(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        effort: Effort,
+        admitted: NDArray[np.int64] | None,
+        threads: int | None,
+    ) -> tuple[Neighbors, NDArray[np.bool_]]:
+        """The top k of what FAISS finds, and which queries (Q,) it found too few for: rows of those are
+        unfinished."""
+        count = self.record.count
+        ids, scores = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
+        few, open_rows = np.zeros(len(queries), bool), np.arange(len(queries))
+        lengths = np.linalg.norm(queries, axis=1)
+        first = k + EXTRA if self.kind.lossless else effort.candidates * k
+        bar = None if admitted is None else Bar(admitted, count)
+        # Over flat vectors a selector costs the quick path through BLAS.
+        selecting = bar is not None and self._can_select() and not (self.kind.flat and bar.share >= BROAD)
+        fetch = math.ceil(first / bar.share) if bar and not selecting else first
+        while len(open_rows):
+            if bar and not selecting and fetch > max(DROP_MOST, first) and self._can_select():
+                selecting, fetch = True, DROP_MOST
+            reachable = len(bar.positions) if bar and selecting else count
+            fetch = min(fetch, reachable)
+            dropping = bar is not None and not selecting
+            if (dropping and fetch > max(DROP_MOST, first)) or (self.gpu is not None and fetch > GPU_MOST):
+                exact = self._exact(queries[open_rows], k, admitted)
+                ids[open_rows], scores[open_rows], few[open_rows] = exact.ids, exact.scores, False
+                break
+            selector = bar.selector() if bar and selecting else None
+            positions, rough = self.candidates(queries[open_rows], fetch, effort, selector, threads)
+            ended = positions[:, -1] < 0  # FAISS has nothing more to give
+            if bar and dropping:
+                positions = np.where((positions >= 0) & bar.mask[np.maximum(positions, 0)], positions, -1)
+            found = self._rescored(queries[open_rows], positions, k)
+            ids[open_rows], scores[open_rows] = found.ids, found.scores
+            enough = (positions >= 0).sum(axis=1) >= k
+            few[open_rows] = ~enough
+            sure = enough
+            if self.kind.lossless:
+                # What FAISS left out scores at most its last score, give or take rounding.
+                sure = enough & (rough[:, -1] + ROUNDING * lengths[open_rows] < found.scores[:, -1])
+            open_rows = open_rows[~(sure | ended)] if fetch < reachable else open_rows[:0]
+            fetch *= 4
+        return Neighbors(ids, scores), few
+
+    def candidates(
+        self, queries: NDArray[np.float32], fetch: int, effort: Effort, selector: Any | None, threads: int | None
+    ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """FAISS's positions (-1 for none) and scores, both (Q, fetch), best first; fetch is at most all
+        rows."""
+        import faiss
+
+        width, count, kind = queries.shape[1], self.record.count, self.kind
+        nprobe, ef_search = min(effort.nprobe, max(kind.nlist, 1)), min(max(effort.ef_search, fetch), count)
+        if self.gpu is not None:
+            return self.gpu.search(self.faiss, kind, queries, fetch, nprobe)
+        params = search_parameters(kind, nprobe, ef_search, selector)
+        scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph or count)
+        most = min(math.ceil(len(queries) * scanned * width / PART_PRODUCTS), threads or faiss.omp_get_max_threads())
+        if kind.flat and selector is None:
+            parts = split(count, most)
+            found = on_threads(lambda part: self._flat(queries, part, fetch), parts, width)
+            scores, positions = (np.concatenate(arrays, axis=1) for arrays in zip(*found, strict=True))
+            if len(parts) > 1:
+                order = np.argsort(-scores, axis=1)[:, :fetch]
+                scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+        else:
+            found = on_threads(
+                lambda part: self.faiss.search(queries[part], fetch, params=params),
+                split(len(queries), most),
+                width,
+            )
+            scores, positions = (np.concatenate(arrays) for arrays in zip(*found, strict=True))
+        if positions.size and positions.max() >= count:
+            raise FormatError(f"{self.path} gives row {positions.max()}", f"rows below {count}", "Build it again.")
+        return positions, scores
+
+    def _flat(
+        self, queries: NDArray[np.float32], part: slice, fetch: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Scores and positions of the best of some rows of a Flat index, (Q, min(fetch, rows))."""
+        import faiss
+
+        rows = self._rows[part]
+        scores, positions = faiss.knn(queries, rows, min(fetch, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
+        return scores, positions + part.start
+
+    def _rescored(self, queries: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> Neighbors:
+        """The top k of the candidates by their score in float64, rounded once; missing ones sink to the
+        end."""
+        scores = np.empty(positions.shape, np.float32)
+        step = max(1, RESCORE_FLOATS // (positions.shape[1] * queries.shape[1]))
+        for start in range(0, len(queries), step):
+            part = positions[start : start + step]
+            rows = self.vectors.rows_at(np.maximum(part, 0).reshape(-1)).astype(np.float64)
+            rows = rows.reshape(*part.shape, -1)
+            scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[..., 0]
+        scores[positions < 0] = -np.inf
+        return best(scores, self.ids[np.maximum(positions, 0)], k)
+
+
+class ItemsFile:
+    """The items of a segment, mapped at once and read when first asked for; kept then, unless `keep` is
+    false: then only the row groups asked for are read, each time."""
+
+    def __init__(self, path: Path, keep: bool) -> None:
+        self.path, self.keep = path, keep
+        try:
+            self._mapped = pa.memory_map(str(path), "r")
+        except OSError as error:
+            raise self._unreadable(error) from error
+        self._table: Any = None
+
+    def table(self) -> Any:
+        """All items, in the order of the rows."""
+        if self._table is not None:
+            return self._table
+        table = self._read(None)
+        if self.keep:
+            self._table = table  # two threads at once read it twice and keep one: no lock needed
+        return table
+
+    def at(self, positions: NDArray[np.int64]) -> Any:
+        """The items at positions (n,), in that order."""
+        if self.keep or self._table is not None:
+            return self.table().take(pa.array(positions))
+        try:
+            metadata = pq.ParquetFile(self._mapped).metadata
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+        starts = np.cumsum([0, *(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))])
+        owners = np.searchsorted(starts, positions, side="right") - 1
+        groups = np.unique(owners)
+        shift = np.concatenate([[0], np.cumsum((starts[1:] - starts[:-1])[groups])])
+        places = positions - starts[owners] + shift[np.searchsorted(groups, owners)]
+        return self._read(groups.tolist()).take(pa.array(places))
+
+    def _read(self, groups: list[int] | None) -> Any:
+        try:
+            file = pq.ParquetFile(self._mapped)
+            table = file.read() if groups is None else file.read_row_groups(groups)
+        except (pa.ArrowException, OSError) as error:
+            raise self._unreadable(error) from error
+        if table.column_names[: len(ITEM_COLUMNS)] != ITEM_COLUMNS.names:
+            raise FormatError(f"{self.path} has columns {table.column_names}", f"{ITEM_COLUMNS.names} first")
+        return table
+
+    def _unreadable(self, error: Exception) -> FormatError:
+        return FormatError(f"{self.path} cannot be read ({error})", "a table of items", "Make the folder again.")
