@@ -1,7 +1,8 @@
 """The embedding pipeline: source -> decode workers -> batches -> encoder -> shards, resumable at any moment.
 
-Memory is bounded by one shard of vectors, the batches decoded ahead and the model; it does not grow with the corpus
-(the listing of names aside). Each shard is a unit of resume: see `plan.py`.
+Memory is bounded by one shard of vectors, three batches decoded ahead (of pictures out of Parquet or a compressed tar
+also their files, 16 MiB a task), the model and the encoder's own arrays; it does not grow with the corpus (the listing
+of names aside). Each shard is a unit of resume: see `plan.py`.
 """
 
 import csv
@@ -101,6 +102,8 @@ def embed(
     encoder than the folder's, an interrupted run with other settings, a folder that another process is writing.
     """
     config = config or EmbedConfig()
+    if embeddings.exists() and not embeddings.is_dir():
+        raise BeholderError(f"{embeddings} is a file", "an EMBEDDINGS folder", "Name it after the sources.")
     captions = read_captions(Path(config.captions)) if config.captions else {}
     found = find_source(source, _old_root(embeddings))
     with plans.locked(embeddings):
@@ -120,7 +123,7 @@ def _old_root(embeddings: Path) -> Path | None:
     """The root of the source that is there already."""
     if not plans.manifest_digest(embeddings):
         return None
-    return Path(os.path.normpath(embeddings.absolute() / EmbeddingsManifest.read(embeddings).source))
+    return (embeddings / EmbeddingsManifest.read(embeddings).source).resolve()
 
 
 class _Run:
@@ -184,7 +187,8 @@ class _Run:
         batch: list[Any] = []
         ahead = 3 * self.config.batch_size
         # Before the first read: an archive that changes from here on is looked at again by the next run.
-        seen = {name: list(stamp(self.root / name)) for name in Uris(self.root).archives(unit.uris)}
+        places = Uris(self.root)
+        seen = {name: list(stamp(self.root / name)) for name in places.archives(unit.uris)}
 
         def encode() -> None:
             started = time.perf_counter()
@@ -206,7 +210,8 @@ class _Run:
         if batch:
             encode()
         self.progress(self.done, self.total)
-        seen |= {picture.uri: [picture.bytes, picture.mtime_ns] for picture in good if picture.mtime_ns}
+        files = [picture for picture in good if not places.split(picture.uri)[0]]
+        seen |= {picture.uri: [picture.bytes, picture.mtime_ns] for picture in files}
         if not good:
             return Part(None, rejected, seen)
         started = time.perf_counter()

@@ -9,6 +9,7 @@ import lzma
 import tarfile
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, cast
 
@@ -128,8 +129,9 @@ class TarArchive:
                 for picture in found:
                     if picture.uri in wanted:  # the first of a name counts
                         wanted.remove(picture.uri)
-                        yield Picture(picture.uri, picture.path, picture.offset, picture.size, picture.content,
-                                      carried=carried(side))  # fmt: skip
+                        yield replace(picture, carried=carried(side))
+                if not wanted:
+                    return
             reason = "is not in the archive any more"
         except _Damaged as error:
             reason = f"the archive {error}"
@@ -140,21 +142,29 @@ class TarArchive:
         key = ""
         found: list[Picture] = []
         side: dict[str, Any] = {}
-        for archive, entry in self._entries():
-            own = _key(entry.name)
-            if own != key:
-                if found:
-                    yield found, side
-                key, found, side = own, [], {}
-            if _is_picture(entry.name):
-                found.append(self._picture(archive, entry, wanted(entry.name)))
-            elif entry.size <= SIDECAR_BYTES:
-                side |= _texts(archive, entry)
+        damage = None
+        try:
+            for archive, entry in self._entries():
+                own = _key(entry.name)
+                if own != key:
+                    if found:
+                        yield found, side
+                    key, found, side = own, [], {}
+                if _is_picture(entry.name):
+                    found.append(self._picture(archive, entry, wanted(entry.name)))
+                elif entry.size <= SIDECAR_BYTES:
+                    side |= _texts(archive, entry)
+        except _Damaged as error:
+            damage = error  # after what was read whole
         if found:
             yield found, side
+        if damage is not None:
+            raise damage
 
     def _picture(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, wanted: bool) -> Picture:
-        if not self.compression and not entry.issparse():
+        if entry.issparse():
+            return Picture(entry.name, reason="a sparse file")
+        if not self.compression:
             return Picture(entry.name, absolute(self.path), entry.offset_data, entry.size)
         if not wanted or entry.size > MOST_BYTES:
             return Picture(entry.name)

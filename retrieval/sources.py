@@ -65,7 +65,7 @@ class Source:
 def find_source(names: str | Path | Sequence[str | Path], old_root: Path | None = None) -> Source:
     """What names or patterns (`shards/{00000..00009}.tar`, `shards/*.tar`) mean.
 
-    old_root: root of the same source in an earlier run; it is kept where the archives lie under it, so that uris stay.
+    old_root: root of the same source in an earlier run, resolved; kept where the archives lie under it: uris stay.
     Raises BeholderError for what is not there, a pattern that matches nothing, or a range with missing files.
     """
     given = [os.fspath(name) for name in ([names] if isinstance(names, str | Path) else names)]
@@ -143,12 +143,12 @@ def _has_picture(folder: Path) -> bool:
 
 def _rooted(source: Source, old_root: Path | None) -> Source:
     """The same archives seen from a root that their pictures lie under: an earlier run's where that serves."""
-    here = source.root.absolute()
+    here = source.root.resolve()
     archives = source.archives or ()
     outside = [folder for name in archives for folder in open_archive(here / name).folders()]
-    wide = Path(os.path.commonpath([here, *(folder.absolute() for folder in outside)]))
-    if old_root is not None and wide.is_relative_to(old_root.absolute()):
-        wide = old_root.absolute()
+    wide = Path(os.path.commonpath([here, *outside]))
+    if old_root is not None and wide.is_relative_to(old_root):
+        wide = old_root
     if wide == here:
         return source
     moved = tuple(Path(os.path.relpath(here / name, wide)).as_posix() for name in archives)

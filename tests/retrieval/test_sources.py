@@ -231,6 +231,8 @@ def test_a_tar_damaged_inside_is_not_taken_for_a_short_one(pictures: Path, tmp_p
     found = find_source(path).listing()
     assert len(found.uris) == 10
     assert found.rejected == [("a.tar", "has no end mark: it was cut, or is damaged inside")]
+    report = embedded(path, tmp_path / "emb")
+    assert (report.count, report.rejected) == (10, 1)  # all that is whole, and the archive
 
 
 def test_only_pictures_whose_names_are_new_and_regular_count_in_a_tar(pictures: Path, tmp_path: Path) -> None:
