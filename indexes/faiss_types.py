@@ -59,10 +59,10 @@ def search_kind(index: Any) -> SearchKind:
     inner: Any = unwrapped(index)
     name, transformed = type(inner).__name__, isinstance(faiss.downcast_index(index), faiss.IndexPreTransform)
     nlist = int(inner.nlist) if isinstance(inner, faiss.IndexIVF) else 0
-    graph = int(inner.hnsw.nb_neighbors(0)) if isinstance(inner, faiss.IndexHNSW) else 0
-    return SearchKind(
-        name, nlist, graph, not transformed and _lossless(inner, name), name in TAKES_SELECTOR, transformed
-    )
+    graph: Any = inner.hnsw if isinstance(inner, faiss.IndexHNSW) else None
+    neighbours = 0 if graph is None else int(graph.nb_neighbors(0))
+    lossless = not transformed and _lossless(inner, name)
+    return SearchKind(name, nlist, neighbours, lossless, name in TAKES_SELECTOR, transformed)
 
 
 def _lossless(inner: Any, name: str) -> bool:
