@@ -18,8 +18,10 @@ import numpy as np
 
 from .errors import BeholderError, FormatError
 from .exact import exact_search
+from .faiss_build import Progress, gather
 from .manifest import MANIFEST, sha256_file
-from .segment_writer import Progress, Rows, Training, gather, rows_of, write_segment
+from .segment_writer import Rows, Training, rows_of, write_segment
+from .safety import remember
 from .segments import INDEX_FORMAT, IndexManifest
 from .shards import Embeddings, check_size
 from .threads import faiss_threads
@@ -114,6 +116,7 @@ def build_index(
         next_id=len(source),
     )
     manifest.write(folder)
+    remember(folder)
     _clear(folder, keep=segment_id)
     return manifest
 

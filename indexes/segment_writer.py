@@ -1,7 +1,7 @@
 """Writes one immutable segment: its vectors, its items, and a FAISS index of them.
 
 A segment grows under a temporary name and is renamed when whole. The same rows, factory and training give
-the same bytes. Memory: the FAISS index, one block, one table of items, and the sample that IVF is trained on.
+the same bytes. Memory: factories.build_bytes, of which one table of items is a part.
 """
 
 import os
@@ -14,18 +14,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from .errors import BeholderError
+from .faiss_build import Progress, faiss_index
 from .manifest import publish, record_file
 from .segments import SegmentRecord
 from .shards import ITEM_COLUMNS, Embeddings
-from .threads import faiss_threads
 from .vectors import Block, write_vectors
-
-Progress = Callable[[int, int], None]
-KMEANS_ROUNDS = 10  # FAISS's own default for IVF; more rounds moved knn_recall by less than its interval
-ROWS_PER_LIST = 64  # of the training sample: FAISS asks for 39 at least, and stops gaining at some 256
 
 
 @dataclass(frozen=True)
@@ -35,6 +30,7 @@ class Training:
     seed: int = 0  # of k-means and of its sample
     train_rows: int = 262_144  # most rows that IVF is trained on: the bound of its memory, 4 * D bytes each
     threads: int = 0  # 0: all cores
+    memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
 
 
 @dataclass(frozen=True)
@@ -88,10 +84,8 @@ def write_segment(
     temporary.mkdir(parents=True)
     write_vectors(temporary / "vectors.arrow", rows.dimension, rows.blocks())
     _write_items(temporary / "items.parquet", rows)
-    with faiss_threads(training.threads, rows.dimension):
-        index = _trained(factory, rows, training)
-        _add(index, rows, progress or (lambda done, total: None))
-        faiss.write_index(index, str(temporary / "index.faiss"))
+    index = faiss_index(factory, rows, training, progress or (lambda done, total: None))
+    faiss.write_index(index, str(temporary / "index.faiss"))
     with (temporary / "index.faiss").open("rb") as stream:
         os.fsync(stream.fileno())
     publish(temporary, final)
@@ -112,63 +106,3 @@ def _write_items(path: Path, rows: Rows) -> None:
     if written != rows.count:
         raise BeholderError(f"{written} items", f"{rows.count}, one for each vector")
     publish(temporary, path)
-
-
-def gather(rows: Rows, positions: NDArray[np.int64]) -> NDArray[np.float32]:
-    """The vectors (n, D) at positions (n,) in rising order, counted in the order of the blocks."""
-    found = np.empty((len(positions), rows.dimension), np.float32)
-    start = 0
-    for ids, vectors in rows.blocks():
-        first, last = np.searchsorted(positions, [start, start + len(ids)])
-        found[first:last] = vectors[positions[first:last] - start]
-        start += len(ids)
-    return found
-
-
-def _trained(factory: str, rows: Rows, training: Training) -> Any:
-    """An empty index, its lists' centres found by k-means over a random sample of rows."""
-    import faiss
-
-    if factory == "Flat":
-        return faiss.IndexFlatIP(rows.dimension)
-    index: Any = faiss.index_factory(rows.dimension, factory, faiss.METRIC_INNER_PRODUCT)
-    settings = {"seed": training.seed, "niter": KMEANS_ROUNDS, "spherical": True, "min_points_per_centroid": 1}
-    for name, value in settings.items():
-        setattr(index.cp, name, value)
-    count = min(rows.count, ROWS_PER_LIST * int(index.nlist), max(training.train_rows, int(index.nlist)))
-    sample = np.sort(np.random.default_rng(training.seed).permutation(rows.count)[:count])
-    index.train(gather(rows, sample))
-    return index
-
-
-def _add(index: Any, rows: Rows, progress: Progress) -> None:
-    """Adds all rows block by block, into memory that is reserved first: vectors that grow by doubling would
-    hold the index twice over."""
-    import faiss
-
-    total, done = rows.count, 0
-    if not isinstance(index, faiss.IndexIVF):
-        index.codes.resize(total * index.code_size)
-        index.codes.resize(0)  # keeps the memory
-        for _, vectors in rows.blocks():
-            index.add(vectors.astype(np.float32))
-            done += len(vectors)
-            progress(done, total)
-        return
-    lists = np.empty(total, np.int64)
-    for _, vectors in rows.blocks():
-        _, found = index.quantizer.search(vectors.astype(np.float32), 1)
-        lists[done : done + len(vectors)] = found[:, 0]
-        done += len(vectors)
-        progress(done // 2, total)
-    inverted: Any = index.invlists
-    for number, size in enumerate(np.bincount(lists, minlength=index.nlist)):
-        inverted.resize(number, int(size))
-        inverted.resize(number, 0)
-    done = 0
-    for _, vectors in rows.blocks():
-        block, ids = vectors.astype(np.float32), np.arange(done, done + len(vectors))
-        own = np.ascontiguousarray(lists[done : done + len(vectors)])
-        index.add_core(len(block), faiss.swig_ptr(block), faiss.swig_ptr(ids), faiss.swig_ptr(own))
-        done += len(vectors)
-        progress((total + done) // 2, total)

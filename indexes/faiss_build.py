@@ -1,0 +1,154 @@
+"""A FAISS index of rows: trained on a sample, filled block by block. The same rows, factory and training give
+the same bytes, so graphs (HNSW) are built by one thread: with more, links depend on who came first.
+
+Memory is bounded by factories.build_bytes.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .factories import BLOCK_ROWS, OPQ_ROWS, parse, training_rows
+from .faiss_types import unwrapped
+from .threads import faiss_threads
+from .vectors import Block
+
+Progress = Callable[[int, int], None]
+KMEANS_ROUNDS = 10  # FAISS's own default for IVF; more rounds moved knn_recall by less than its interval
+OPQ_ROUNDS = 10  # FAISS's 50 rounds took minutes at 256-d
+OPQ_KMEANS = 4
+
+
+class Training(Protocol):
+    """How FAISS is trained; the threads change no byte."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def train_rows(self) -> int: ...
+    @property
+    def threads(self) -> int: ...
+    @property
+    def memory(self) -> int: ...
+
+
+class Vectors(Protocol):
+    """Rows that can be read several times."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def dimension(self) -> int: ...
+    @property
+    def blocks(self) -> Callable[[], Iterator[Block]]: ...
+
+
+def gather(rows: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors (n, D) at positions (n,) in rising order, counted in the order of the blocks."""
+    found = np.empty((len(positions), rows.dimension), np.float32)
+    start = 0
+    for ids, vectors in rows.blocks():
+        first, last = np.searchsorted(positions, [start, start + len(ids)])
+        found[first:last] = vectors[positions[first:last] - start]
+        start += len(ids)
+    return found
+
+
+def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progress) -> Any:
+    """A FAISS index that holds the rows, numbered from 0 in their order. progress(done, total) counts vectors."""
+    kind = parse(factory)
+    # A rotation's small matrix products lose more to joining threads than they gain: 14 s with two, 6 with one.
+    with faiss_threads(1 if kind.opq else training.threads, rows.dimension):
+        index = _trained(factory, rows, training)
+    with faiss_threads(1 if kind.graph else training.threads, rows.dimension):
+        if kind.lists and not kind.fast and not kind.opq:
+            _fill_lists(index, rows, progress)
+        else:
+            _fill(index, rows, progress)
+    return index
+
+
+def _trained(factory: str, rows: Vectors, training: Training) -> Any:
+    """An empty index, its lists' centres and codes found from a random sample of rows."""
+    import faiss
+
+    if factory == "Flat":
+        return faiss.IndexFlatIP(rows.dimension)
+    index: Any = faiss.index_factory(rows.dimension, factory, faiss.METRIC_INNER_PRODUCT)
+    inner: Any = unwrapped(index)
+    kind = parse(factory)
+    if kind.lists:
+        _set(inner.cp, seed=training.seed, niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1)
+    if kind.codes == "PQ":
+        _set(inner.pq.cp, seed=training.seed + 1, min_points_per_centroid=1)
+    if kind.opq:
+        rotation: Any = faiss.downcast_VectorTransform(index.chain.at(0))
+        pieces = faiss.ProductQuantizer(rows.dimension, kind.opq, 4 if kind.fast else 8)
+        _set(pieces.cp, seed=training.seed + 2, min_points_per_centroid=1)
+        _set(rotation, niter=OPQ_ROUNDS, niter_pq_0=OPQ_KMEANS, niter_pq=OPQ_KMEANS, max_train_points=OPQ_ROWS)
+        rotation.pq = pieces
+    count = training_rows(kind, rows.count, rows.dimension, training.train_rows, training.memory)
+    if count:
+        sample = np.sort(np.random.default_rng(training.seed).permutation(rows.count)[:count])
+        index.train(gather(rows, sample))
+    return index
+
+
+def _set(thing: Any, **values: Any) -> None:
+    for name, value in values.items():
+        setattr(thing, name, value)
+
+
+def _blocks(rows: Vectors) -> Iterator[NDArray[np.float32]]:
+    """float32 (n, D) of at most BLOCK_ROWS rows."""
+    for _, vectors in rows.blocks():
+        for start in range(0, len(vectors), BLOCK_ROWS):
+            yield vectors[start : start + BLOCK_ROWS].astype(np.float32)
+
+
+def _fill(index: Any, rows: Vectors, progress: Progress) -> None:
+    """Adds all rows, into memory that is reserved first where FAISS lets it be: vectors that grow by doubling
+    would hold the index twice over."""
+    import faiss
+
+    total, done = rows.count, 0
+    inner: Any = unwrapped(index)
+    if isinstance(inner, faiss.IndexHNSW):
+        links = inner.hnsw.neighbors
+        # Links of the lowest level, and of the upper ones with room for chance.
+        links.resize(int(total * inner.hnsw.nb_neighbors(0) * (1 + 0.6 / inner.hnsw.nb_neighbors(1)) + 10_000))
+        links.resize(0)  # keeps the memory
+        inner = faiss.downcast_index(inner.storage)
+    if isinstance(inner, faiss.IndexFlatCodes) and not isinstance(inner, faiss.IndexFastScan):
+        inner.codes.resize(total * inner.code_size)
+        inner.codes.resize(0)
+    for block in _blocks(rows):
+        index.add(block)
+        done += len(block)
+        progress(done, total)
+
+
+def _fill_lists(index: Any, rows: Vectors, progress: Progress) -> None:
+    """Adds all rows to an IVF index: finds each row's list, reserves the lists, fills them."""
+    import faiss
+
+    total, done = rows.count, 0
+    lists = np.empty(total, np.int64)
+    for block in _blocks(rows):
+        _, found = index.quantizer.search(block, 1)
+        lists[done : done + len(block)] = found[:, 0]
+        done += len(block)
+        progress(done // 2, total)
+    inverted: Any = index.invlists
+    for number, size in enumerate(np.bincount(lists, minlength=index.nlist)):
+        inverted.resize(number, int(size))
+        inverted.resize(number, 0)
+    done = 0
+    for block in _blocks(rows):
+        ids = np.arange(done, done + len(block))
+        own = np.ascontiguousarray(lists[done : done + len(block)])
+        index.add_core(len(block), faiss.swig_ptr(block), faiss.swig_ptr(ids), faiss.swig_ptr(own))
+        done += len(block)
+        progress((total + done) // 2, total)
