@@ -82,7 +82,7 @@ def check_files(folder: Path) -> IndexManifest:
 
     Raises FormatError at the first thing that is wrong. Nothing is handed to FAISS or Arrow here.
     """
-    manifest = _manifest(folder)
+    manifest = manifest_of(folder)
     root = folder.resolve()
     for segment in manifest.segments:
         if not isinstance(segment.count, int) or segment.count < 0:
@@ -97,7 +97,8 @@ def check_files(folder: Path) -> IndexManifest:
     return manifest
 
 
-def _manifest(folder: Path) -> IndexManifest:
+def manifest_of(folder: Path) -> IndexManifest:
+    """The manifest, of whatever content: raises FormatError, never anything else."""
     path = folder / MANIFEST
     if path.is_file() and path.stat().st_size > MANIFEST_MOST:
         raise _refused(path, f"{path.stat().st_size} bytes")
@@ -177,7 +178,7 @@ def _named(folder: Path) -> Iterable[str]:
     """The manifest and the files that it names, or the manifest alone where it names nothing readable."""
     yield MANIFEST
     with contextlib.suppress(FormatError):
-        for segment in _manifest(folder).segments:
+        for segment in manifest_of(folder).segments:
             yield from (str(record.path) for record in segment.files)
 
 

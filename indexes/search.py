@@ -17,6 +17,7 @@ from .errors import BeholderError, FormatError
 from .exact import Neighbors, best, check_queries
 from .faiss_types import check_parameters
 from .gpu import Gpu
+from .safety import admit, manifest_of
 from .segment_reader import Effort, Segment
 from .segments import IndexManifest, verify_index
 from .shards import ITEM_COLUMNS
@@ -151,8 +152,8 @@ def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -
     """The index of a finished INDEX folder. mmap leaves vectors on disk, to be read when a search touches
     them.
 
-    Raises FormatError for a folder that is none or whose files have other sizes, BeholderError for device
-    "cuda" where FAISS sees no GPU.
+    A folder that was neither written nor opened here before is checked first (safety.py). Raises FormatError
+    for a folder that is none or damaged, BeholderError for device "cuda" where FAISS sees no GPU.
     """
     if device not in ("cpu", "cuda"):
         raise BeholderError(f"device {device!r}", "cpu or cuda")
@@ -163,11 +164,14 @@ def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -
         if faiss.get_num_gpus() == 0:
             remedy = "Use device cpu, or see what `beholder doctor` says is missing."
             raise BeholderError("device cuda, but FAISS sees no GPU", "a GPU", remedy)
+    folder = Path(folder)
     for _ in range(OPENINGS - 1):
-        before = IndexManifest.read(Path(folder))
+        before = manifest_of(folder)
         try:
-            return Index(Path(folder), device, mmap)
+            admit(folder, mapped=mmap)
+            return Index(folder, device, mmap)
         except FormatError:
-            if IndexManifest.read(Path(folder)) == before:
+            if manifest_of(folder) == before:
                 raise
-    return Index(Path(folder), device, mmap)
+    admit(folder, mapped=mmap)
+    return Index(folder, device, mmap)

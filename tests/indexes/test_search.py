@@ -176,7 +176,7 @@ def test_a_cut_faiss_file_of_the_recorded_size_is_an_error_of_ours(tmp_path, vec
     build_index(embeddings(tmp_path / "e", vectors(50, 8)), tmp_path / "i")
     path = next((tmp_path / "i").rglob("index.faiss"))
     path.write_bytes(bytes(path.stat().st_size))
-    with pytest.raises(FormatError, match="cannot be read"):
+    with pytest.raises(FormatError, match="of kind"):
         load_index(tmp_path / "i")
 
 
