@@ -126,7 +126,7 @@ def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | Non
     else."""
     if not folder.exists():
         return None
-    ours = {MANIFEST, f".{MANIFEST}.tmp", "segments"}
+    ours = {MANIFEST, f".{MANIFEST}.tmp", "segments", ".lock", "queries.arrow", "embeddings"}  # the last: `index update`
     strange = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else [folder.name]
     if strange:
         raise BeholderError(f"{folder} holds {strange[0]}", "a new folder, or an index", "Choose another folder.")

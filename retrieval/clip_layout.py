@@ -1,7 +1,7 @@
 """clip-retrieval's folder: `img_emb/*.npy` (n, D) and `metadata/*.parquet` of as many rows, in one order.
 
 Reading makes an EMBEDDINGS folder of it; the layout does not say which encoder made it, so the caller does. Writing
-gives the live pictures of an index. Memory of both: PIECE rows.
+gives the live pictures of an index. Memory: PIECE rows, and when writing the items.
 """
 
 import os
@@ -166,7 +166,8 @@ def write_layout(index: Index, folder: Path) -> int:
     """
     if folder.exists():
         raise BeholderError(f"{folder} is there already", "a new folder", "Choose another name.")
-    ids = index.live_ids()
+    ids, items = index.live_ids(), index.items_table()
+    items = items.rename_columns(["image_path" if name == "uri" else name for name in items.column_names])
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     for part in ("img_emb", "metadata"):
@@ -182,21 +183,11 @@ def write_layout(index: Index, folder: Path) -> int:
             dtype=np.float16,
             shape=(len(part_ids), index.manifest.dimension),
         )
-        _write_piece(index, part_ids, vectors, temporary / "metadata" / f"metadata_{name}.parquet")
+        for at in range(0, len(part_ids), PIECE):
+            vectors[at : at + PIECE] = index.vectors(part_ids[at : at + PIECE])
+        vectors.flush()
+        table = items.slice(start, len(part_ids))
+        pq.write_table(table, str(temporary / "metadata" / f"metadata_{name}.parquet"), compression="zstd")
     os.makedirs(folder.parent, exist_ok=True)
     publish(temporary, folder)
     return len(ids)
-
-
-def _write_piece(index: Index, ids: NDArray[np.int64], vectors: Any, metadata: Path) -> None:
-    writer = None
-    for start in range(0, len(ids), PIECE):
-        part = ids[start : start + PIECE]
-        vectors[start : start + len(part)] = index.vectors(part)
-        items = index.items(part)
-        items = items.rename_columns(["image_path" if name == "uri" else name for name in items.column_names])
-        writer = writer or pq.ParquetWriter(str(metadata), items.schema, compression="zstd")
-        writer.write_table(items)
-    vectors.flush()
-    if writer is not None:
-        writer.close()
