@@ -29,10 +29,34 @@ def steps_per_epoch(pictures: int, batch: int) -> int:
     return max(1, pictures // batch)
 
 
+def shown_of(counts: Sequence[int], shares: Sequence[float]) -> int:
+    """How many pictures an epoch shows."""
+    return sum(round(count * share) for count, share in zip(counts, shares, strict=True))
+
+
+def epoch_order(
+    counts: Sequence[int], shares: Sequence[float], epoch: int, *, seed: int, stage: int
+) -> NDArray[np.int64]:
+    """The pictures of an epoch in random order: of each source's counts[i] pictures the share shares[i] in (0, 1].
+
+    Pictures of a source lie one after another, sources in order. A share walks through the source from epoch to epoch,
+    so that after 1 / share epochs each picture was seen once.
+    """
+    shown, first = [], 0
+    for source, (count, share) in enumerate(zip(counts, shares, strict=True)):
+        size = round(count * share)
+        fixed = np.random.default_rng((seed, stage, 0, 0, source)).permutation(count)
+        shown.append(first + fixed[(epoch * size + np.arange(size)) % count])
+        first += count
+    return np.random.default_rng((seed, stage, epoch)).permutation(np.concatenate(shown))
+
+
 def draw_batch(
     captions_of: Sequence[Sequence[int]],
     step: int,
     *,
+    counts: Sequence[int],
+    shares: Sequence[float],
     batch: int,
     captions: int,
     mixing: float,
@@ -41,10 +65,10 @@ def draw_batch(
     seed: int,
     stage: int,
 ) -> Batch:
-    """The batch of a step (counted from 0 over all epochs): every epoch is another order of all pictures."""
-    per_epoch = steps_per_epoch(len(captions_of), batch)
+    """The batch of a step (counted from 0 over all epochs): every epoch is another order, see epoch_order."""
+    per_epoch = steps_per_epoch(shown_of(counts, shares), batch)
     epoch, place = divmod(step, per_epoch)
-    order = np.random.default_rng((seed, stage, epoch)).permutation(len(captions_of))
+    order = epoch_order(counts, shares, epoch, seed=seed, stage=stage)
     pictures = order[place * batch : (place + 1) * batch]
     generator = np.random.default_rng((seed, stage, epoch, place + 1))
     chosen = np.empty((len(pictures), captions), np.int64)

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from indexes.manifest import sha256_file, write_json_atomic
 from retrieval.encoders import check_device, load_encoder
 
-from .batches import Batch, draw_batch, steps_per_epoch
+from .batches import Batch, draw_batch, shown_of, steps_per_epoch
 from .captions import read_source
 from .checkpoint import read_checkpoint, write_checkpoint
 from .dev import hit_rates
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 MAX_SCALE = math.log(100)  # CLIP's limit of the logit scale
 HEADS, TUNE = 1, 2
+SAY_EVERY = 30.0  # seconds between lines of progress
 Say = Callable[[str], None]
 
 
@@ -76,16 +77,18 @@ def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say:
 
     encoder = load_encoder(str(start), config.device)
     towers = Towers(encoder, config.image_frozen_blocks, config.patch_drop)
+    read = [read_source(name, data, "train") for name, _ in config.shares()]
     with Rank0First(rank, world):
         train = read_pictures(
             encoder,
-            [e for name in config.sources for e in read_source(name, data, "train")],
+            [example for examples in read for example in examples],
             run / "cache",
             "train",
             say,
         )
         dev = read_pictures(encoder, read_source(config.dev_source, data, "dev"), run / "cache", "dev", say)
-    training = _Training(towers, train, dev, config, run, settings["start"], rank, world, say)
+    counts = [len(examples) for examples in read]
+    training = _Training(towers, train, counts, dev, config, run, settings["start"], rank, world, say)
 
     heads: dict[str, float] = {}
     if state is not None:
@@ -119,6 +122,7 @@ class _Training:
         self,
         towers: Towers,
         train: Pictures,
+        counts: list[int],
         dev: Pictures,
         config: PretrainConfig,
         run: Path,
@@ -128,6 +132,8 @@ class _Training:
         say: Say,
     ) -> None:
         self.towers, self.model, self.train, self.dev, self.config = towers, towers.model, train, dev, config
+        self.counts, self.shares = counts, [share for _, share in config.shares()]
+        self.shown = shown_of(self.counts, self.shares)
         self.run, self.start, self.rank, self.world, self.say = run, start, rank, world, say
         self.device = towers.encoder.device
         self.frozen = Frozen(towers, start, run / "cache", say)
@@ -151,7 +157,7 @@ class _Training:
         groups = towers.parameter_groups(heads=config.head_lr, decay=config.weight_decay, layer_decay=1.0)
         optimizer = torch.optim.AdamW(groups, lr=config.head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
-        steps = config.head_epochs * steps_per_epoch(len(images), config.head_batch)
+        steps = config.head_epochs * steps_per_epoch(self.shown, config.head_batch)
         schedule = _one_cycle(optimizer, steps, config.warmup)
         with head_dropout(towers, config.drop_input, config.drop_hidden):
             for step in range(steps):
@@ -197,7 +203,7 @@ class _Training:
         )
         optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
-        per_epoch = steps_per_epoch(len(self.train.captions_of), config.tune_batch)
+        per_epoch = steps_per_epoch(self.shown, config.tune_batch)
         steps = config.tune_epochs * per_epoch
         schedule = _one_cycle(optimizer, steps, config.warmup)
         average = [parameter.detach().clone() for parameter in trained]
@@ -207,7 +213,7 @@ class _Training:
             optimizer.load_state_dict(state["optimizer"])
             schedule.load_state_dict(state["schedule"])
             average = [tensor.to(device) for tensor in state["average"]]
-        began = time.perf_counter()
+        began = said_at = time.perf_counter()
         with head_dropout(towers, config.drop_input, config.drop_hidden):
             for step in range(done, steps):
                 self.model.train()
@@ -237,6 +243,10 @@ class _Training:
                         f"tune: epoch {(step + 1) / per_epoch:.0f}/{config.tune_epochs}, loss {loss:.3f}, "
                         f"{rate:.0f} pictures/s, dev {_told(reached)}"
                     )
+                elif time.perf_counter() - said_at > SAY_EVERY:
+                    said_at = time.perf_counter()
+                    rate = (step + 1 - done) * config.tune_batch / (said_at - began)
+                    self.say(f"tune: step {step + 1}/{steps}, loss {loss:.3f}, {rate:.0f} pictures/s")
                 if self.rank == 0 and ((step + 1) % config.checkpoint_every == 0 or step + 1 == steps):
                     write_checkpoint(
                         self.run,
@@ -259,10 +269,12 @@ class _Training:
     def _batch(self, step: int, stage: int, size: int, captions: int) -> tuple[Batch, Batch]:
         """The whole batch of a step and this process's rows of it."""
         config = self.config
-        size = min(size, len(self.train.captions_of)) // self.world * self.world
+        size = min(size, self.shown) // self.world * self.world
         batch = draw_batch(
             self.train.captions_of,
             step,
+            counts=self.counts,
+            shares=self.shares,
             batch=size,
             captions=captions,
             mixing=config.mixing,

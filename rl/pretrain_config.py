@@ -1,6 +1,7 @@
 """All settings of a pre-training run: the command's options, and `config.json` of the run's folder."""
 
 import json
+import math
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from indexes.errors import BeholderError
 class PretrainConfig:
     """Two stages: heads over cached features of frozen towers, then towers unfrozen. Checked when made."""
 
-    # What is learnt from: names of rl.captions.SOURCES, or caption tables (paths ending in .tsv, all rows)
+    # What is learnt from: names of rl.captions.SOURCES, or caption tables (paths ending in .tsv, all rows); NAME*SHARE
+    # shows only that share of a source's pictures in an epoch, others in the next
     sources: tuple[str, ...] = ("flickr8k", "peopleart", "photoart", "imagenet1000")
     dev_source: str = "flickr8k"  # read after each stage's epochs, for choices; its `dev` split where it has one
 
@@ -55,6 +57,7 @@ class PretrainConfig:
         wrong = []
         if not self.sources:
             wrong.append("sources is empty")
+        wrong += [f"source {name} has a share outside (0, 1]" for name, share in self.shares() if not 0 < share <= 1]
         for name in (
             "head_batch",
             "tune_batch",
@@ -89,6 +92,10 @@ class PretrainConfig:
         if wrong:
             raise BeholderError("; ".join(wrong), "other settings", "See `beholder align pretrain --help`.")
 
+    def shares(self) -> list[tuple[str, float]]:
+        """Name and share of each source; nan for a share that is no number."""
+        return [_name_and_share(source) for source in self.sources]
+
     def to_dict(self) -> dict[str, Any]:
         return {**asdict(self), "sources": list(self.sources)}
 
@@ -106,6 +113,14 @@ class PretrainConfig:
             return cls.from_dict(json.loads(path.read_bytes()))
         except (OSError, ValueError) as error:
             raise BeholderError(f"{path} cannot be read ({error})", "a run's config.json", "Check --config.") from error
+
+
+def _name_and_share(source: str) -> tuple[str, float]:
+    name, star, share = source.partition("*")
+    try:
+        return name, float(share) if star else 1.0
+    except ValueError:
+        return name, math.nan
 
 
 RECIPES = {"beholder-mini": PretrainConfig(image_frozen_blocks=6, tune_epochs=5, flip=False, checkpoint_every=20)}

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from rl.batches import Batch, draw_batch, steps_per_epoch
+from rl.batches import Batch, draw_batch, epoch_order, steps_per_epoch
 from rl.dev import hit_rates
 from rl.pixels import crop
 
@@ -11,7 +11,7 @@ CAPTIONS = [[0, 1, 2], [3], [4, 5], [6, 7, 8, 9], [10], [11]]
 
 
 def draw(step: int, seed: int = 0) -> Batch:
-    settings = {"mixing": 0.3, "min_crop_area": 0.5, "flip": True}
+    settings = {"mixing": 0.3, "min_crop_area": 0.5, "flip": True, "counts": [6], "shares": [1.0]}
     return draw_batch(CAPTIONS, step, batch=2, captions=2, seed=seed, stage=1, **settings)  # type: ignore[arg-type]
 
 
@@ -20,6 +20,12 @@ def test_an_epoch_uses_every_picture_once_and_the_next_has_another_order() -> No
     orders = [np.concatenate([draw(step).pictures for step in range(at, at + 3)]).tolist() for at in (0, 3, 6)]
     assert all(sorted(order) == list(range(6)) for order in orders)
     assert orders[0] != orders[1] or orders[1] != orders[2]
+
+
+def test_a_share_of_a_source_walks_through_all_of_it() -> None:
+    orders = [epoch_order([3, 8], [1.0, 0.25], epoch, seed=0, stage=1).tolist() for epoch in range(4)]
+    assert all(sorted(order)[:3] == [0, 1, 2] and len(order) == 5 for order in orders)
+    assert sorted(picture for order in orders for picture in order if picture > 2) == list(range(3, 11))
 
 
 def test_a_step_drawn_again_is_the_same_and_captions_belong_to_their_pictures() -> None:
