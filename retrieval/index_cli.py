@@ -1,4 +1,4 @@
-"""The verb `index`: build, look at and check an INDEX folder."""
+"""The verb `index`: build, look at and check an INDEX folder; its other verbs are registered here."""
 
 import json
 from dataclasses import asdict
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from .index_update_cli import export, update
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Build, look at and check an index.")
 
@@ -79,6 +81,10 @@ def verify(
     embeddings = path.is_file() and b'"beholder-embeddings"' in path.read_bytes()
     files = verify_embeddings(folder) if embeddings else verify_index(folder)
     print(f"{folder}: {files} files as they should be")
+
+
+for verb in (update, export):
+    app.command()(verb)
 
 
 def _print_parameters(parameters: dict[str, object]) -> None:

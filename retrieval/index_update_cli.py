@@ -1,0 +1,77 @@
+"""Verbs of `index` that cross formats: update (source to index in one step) and export (clip-retrieval's layout)."""
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+
+
+def update(
+    index: Annotated[Path, typer.Argument(help="INDEX folder to make or bring up to date.")],
+    source: Annotated[
+        list[str],
+        typer.Argument(help="Folder of pictures, tars or Parquet files; dataset on disk; or a pattern of archives."),
+    ],
+    model: Annotated[str, typer.Option(help="Encoder of a new index; an index keeps its own.")] = "beholder-mini",
+    batch_size: Annotated[int, typer.Option(help="Pictures per batch.")] = 64,
+    workers: Annotated[int, typer.Option(help="Decode processes; 0: one per core.")] = 0,
+    max_bad_share: Annotated[float, typer.Option(help="Bad pictures allowed, as a share; ten always are.")] = 0.01,
+    device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
+    captions: Annotated[
+        str | None, typer.Option(help="TSV with columns file (or image) and caption (or title).")
+    ] = None,
+    embeddings: Annotated[
+        Path | None, typer.Option(help="Folder to keep the vectors in; default: INDEX/embeddings.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring an index up to its pictures: embed what is new, remove what is gone; make it where there is none.
+
+    Example: beholder index update pictures.index ~/Pictures
+    """
+    from .pipeline import EmbedConfig
+    from .progress import progress_line
+    from .update import update_index
+
+    config = EmbedConfig(
+        model=model,
+        batch_size=batch_size,
+        workers=workers,
+        max_bad_share=max_bad_share,
+        device=device,
+        captions=captions,
+    )
+    with progress_line("pictures") as progress:
+        report = update_index(index, source, config, embeddings=embeddings, progress=progress)
+    for note in report.embedded.notes:
+        print(f"note: {note}", file=sys.stderr)
+    if as_json:
+        print(json.dumps(asdict(report)))
+        return
+    what = "made" if report.created else "up to date"
+    print(f"{index}: {what}, {report.count} pictures ({report.added} added, {report.removed} removed)")
+    if report.embedded.rejected:
+        print(f"rejected pictures and reasons: {(embeddings or index / 'embeddings') / 'rejected.jsonl'}")
+    if report.compacted:
+        print("its segments were written as one")
+
+
+def export(
+    index: Annotated[Path, typer.Argument(help="INDEX folder.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to make.")],
+) -> None:
+    """Write an index as clip-retrieval keeps its own: img_emb/*.npy and metadata/*.parquet.
+
+    Example: beholder index export pictures.index pictures.clip
+    """
+    from indexes import load_index
+
+    from .clip_layout import write_layout
+
+    count = write_layout(load_index(index, mmap=True), folder)
+    print(f"{folder}: {count} pictures as img_emb/*.npy and metadata/*.parquet")
