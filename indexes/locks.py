@@ -1,0 +1,24 @@
+"""One writer per folder. Readers take no lock: they see the old manifest or the new one."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .errors import BeholderError
+
+LOCK = ".lock"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Holds the folder's lock; the kernel lets go of it when the process ends, however it ends.
+
+    Raises BeholderError while another process (or another call of this one) writes the folder.
+    """
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BeholderError(f"another run is writing {folder}", "one at a time", "Wait for it.") from error
+        yield
