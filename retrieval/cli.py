@@ -65,6 +65,11 @@ def search(
     text: Annotated[str | None, typer.Argument(help="What to look for.")] = None,
     queries: Annotated[Path | None, typer.Option(help="File of queries, one per line.")] = None,
     k: Annotated[int, typer.Option("-k", help="Results per query.")] = 10,
+    where: Annotated[
+        str | None, typer.Option(help="Only pictures for which this holds: width >= 800 AND caption LIKE '%boat%'")
+    ] = None,
+    dedup: Annotated[bool, typer.Option("--dedup", help="Of (nearly) the same pictures only the best placed.")] = False,
+    near: Annotated[float, typer.Option(help="Least cosine of pictures that --dedup takes for the same.")] = 0.98,
     model: Annotated[str | None, typer.Option(help="Encoder of the query, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object per query and line.")] = False,
@@ -76,6 +81,8 @@ def search(
     """Search an index with words.
 
     Example: beholder search pictures.index "a quiet harbour at dawn" -k 20 --html harbour.html
+
+    Example: beholder search pictures.index "a boat" --where "width >= 800" --dedup
     """
     from indexes.errors import BeholderError
 
@@ -92,7 +99,9 @@ def search(
 
     searcher = open_searcher(index, model, texts=len(texts), device=device)
     seconds["open"] = time.perf_counter() - started
-    found = searcher.search(texts, k)
+    found = searcher.search(texts, k, where=where, near=near if dedup else None)
+    if where is not None:
+        print(f"{len(searcher.matching(where))} of {len(searcher.index)} pictures match --where", file=sys.stderr)
     seconds |= searcher.seconds
     pictures = picture_folder(searcher.index)
     if html is not None:

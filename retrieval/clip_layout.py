@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import publish, record_file, sha256_file, write_bytes_atomic
+from indexes.manifest import publish, record_file, sha256_bytes, sha256_file, write_bytes_atomic
 from indexes.search import Index
 from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, ShardRecord, write_shard
 
@@ -37,7 +37,8 @@ def is_clip_layout(folder: Path) -> bool:
 def read_layout(folder: Path, embeddings: Path, encoder: EncoderRecord) -> EmbeddingsManifest:
     """Makes the EMBEDDINGS folder of a clip-retrieval folder, or returns it at once where it is there.
 
-    Rows are divided by their length. `sha256` is "" and sizes are 0 where the metadata lack them. Raises FormatError
+    Rows are divided by their length. Where the metadata lack it, `sha256` is that of the vector as it is kept (equal
+    pictures have equal ones), and sizes are 0. Raises FormatError
     for files that do not belong together, BeholderError for vectors of another width than the encoder's.
     """
     pairs = _pairs(folder)
@@ -59,7 +60,8 @@ def read_layout(folder: Path, embeddings: Path, encoder: EncoderRecord) -> Embed
         for start, table in _pieces(metadata, len(vectors)):
             ids = np.arange(next_id, next_id + table.num_rows, dtype=np.int64)
             rows = _unit(vectors[start : start + len(ids)], f"{vectors_path}, from row {start}")
-            shards.append(write_shard(embeddings, len(shards), ids, rows, _items(ids, table, columns, start)))
+            halves = rows.astype(np.float16)
+            shards.append(write_shard(embeddings, len(shards), ids, halves, _items(ids, halves, table, columns, start)))
             next_id += len(ids)
     write_bytes_atomic(embeddings / "rejected.jsonl", b"")
     manifest = EmbeddingsManifest(
@@ -132,12 +134,16 @@ def _columns(schema: Any) -> dict[str, str]:
     return {name: kind for name, kind in found.items() if name != "image_path"}
 
 
-def _items(ids: NDArray[np.int64], table: Any, columns: dict[str, str], start: int) -> Any:
+def _items(
+    ids: NDArray[np.int64], vectors: NDArray[np.float16], table: Any, columns: dict[str, str], start: int
+) -> Any:
     rows = table.to_pylist()
     items = {
         "id": ids,
         "uri": [str(row.get("image_path") or row.get("url") or start + at) for at, row in enumerate(rows)],
-        "sha256": [row.get("sha256") or "" for row in rows],
+        "sha256": [
+            row.get("sha256") or sha256_bytes(vector.tobytes()) for row, vector in zip(rows, vectors, strict=True)
+        ],
         "width": [row.get("width") or 0 for row in rows],
         "height": [row.get("height") or 0 for row in rows],
         "bytes": [0] * len(rows),

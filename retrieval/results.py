@@ -16,6 +16,7 @@ class Result:
     width: int  # pixels, upright
     height: int
     caption: str | None
+    copies: tuple[int, ...] = ()  # ids of pictures that it stands for, where repetitions were collapsed
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes import load_index
+from indexes.duplicates import Distinct, search_distinct
 from indexes.errors import BeholderError
 from indexes.search import Index
+from indexes.where import matching_ids
 
 from . import light_text
 from .encoders import TextEncoder, find_folder, load_encoder
@@ -24,12 +26,17 @@ class Searcher:
     def __init__(self, index: Index, encoder: TextEncoder) -> None:
         check_encoder(index, encoder)
         self.index, self.encoder = index, encoder
-        self.seconds = dict.fromkeys(("encode", "search", "items"), 0.0)
+        self.seconds = dict.fromkeys(("encode", "filter", "search", "items"), 0.0)
+        self._filter: tuple[str, NDArray[np.int64]] | None = None
 
-    def search(self, texts: Sequence[str], k: int = 10) -> list[list[Result]]:
+    def search(
+        self, texts: Sequence[str], k: int = 10, *, where: str | None = None, near: float | None = None
+    ) -> list[list[Result]]:
         """The k best pictures of each text, best first; fewer where the index holds fewer.
 
-        Raises BeholderError for an empty text or k below 1.
+        where: only pictures for which this condition over the items holds, as `indexes.where` reads it. near: of
+        pictures that are one file, or whose vectors' cosine is at least this, only the best placed one. Raises
+        BeholderError for an empty text, k below 1, a condition that cannot be read.
         """
         if k < 1:
             raise BeholderError(f"k is {k}", "1 or more", "Ask for at least one result.")
@@ -38,35 +45,52 @@ class Searcher:
                 raise BeholderError(f"query {place} of {len(texts)} is empty", "words", "Say what to look for.")
         results: list[list[Result]] = []
         for start in range(0, len(texts), BATCH):
-            results += self.search_vectors(self._timed_encode(texts[start : start + BATCH]), k)
+            vectors = self._timed_encode(texts[start : start + BATCH])
+            results += self.search_vectors(vectors, k, where=where, near=near)
         return results
 
-    def search_vectors(self, vectors: NDArray[np.float32], k: int) -> list[list[Result]]:
+    def search_vectors(
+        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, near: float | None = None
+    ) -> list[list[Result]]:
         """The same for vectors float32 (Q, D), unit rows."""
         started = time.perf_counter()
-        found = self.index.search(vectors, k)
+        allowed = self.matching(where) if where is not None else None
+        filtered = time.perf_counter()
+        if near is not None:
+            distinct = search_distinct(self.index, vectors, k, near=near, allowed=allowed)
+        else:
+            found = self.index.search(vectors, k, allowed=allowed)
+            none = ((),) * found.ids.shape[1]
+            distinct = [Distinct(*pair, none) for pair in zip(found.ids, found.scores, strict=True)]
         searched = time.perf_counter()
-        rows = self.index.items(found.ids.reshape(-1)).to_pylist()
-        width = found.ids.shape[1]
-        results = [
-            [
-                Result(
-                    id=int(found.ids[query, place]),
-                    rank=place + 1,
-                    uri=row["uri"],
-                    relevance=float(found.scores[query, place]),
-                    sha256=row["sha256"],
-                    width=row["width"],
-                    height=row["height"],
-                    caption=row["caption"],
-                )
-                for place, row in enumerate(rows[query * width : (query + 1) * width])
-            ]
-            for query in range(len(vectors))
-        ]
-        self.seconds["search"] += searched - started
+        results = [self._results(one) for one in distinct]
+        self.seconds["filter"] += filtered - started
+        self.seconds["search"] += searched - filtered
         self.seconds["items"] += time.perf_counter() - searched
         return results
+
+    def matching(self, where: str) -> NDArray[np.int64]:
+        """The ids of pictures for which a condition holds, rising; the last condition's are kept."""
+        if self._filter is None or self._filter[0] != where:
+            self._filter = (where, matching_ids(self.index.items_table(), where))
+        return self._filter[1]
+
+    def _results(self, found: Distinct) -> list[Result]:
+        rows = self.index.items(found.ids).to_pylist()
+        return [
+            Result(
+                id=int(found.ids[place]),
+                rank=place + 1,
+                uri=row["uri"],
+                relevance=float(found.scores[place]),
+                sha256=row["sha256"],
+                width=row["width"],
+                height=row["height"],
+                caption=row["caption"],
+                copies=found.copies[place],
+            )
+            for place, row in enumerate(rows)
+        ]
 
     def _timed_encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
         started = time.perf_counter()

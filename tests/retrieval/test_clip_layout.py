@@ -1,5 +1,6 @@
 """clip-retrieval's folders: read as they stand, and written so that reading them back gives the same search."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -51,10 +52,11 @@ def test_a_clip_retrieval_folder_becomes_embeddings(tmp_path: Path, monkeypatch:
     found = Embeddings(tmp_path / "emb")
     np.testing.assert_allclose(np.concatenate([part for _, part in found.blocks()]), vectors, atol=2e-3)
     row = found.items().to_pylist()[7]
+    kept = np.concatenate([part for _, part in found.blocks()])[7].tobytes()
     assert row == {
         "id": 7,
         "uri": "000000007",
-        "sha256": "",
+        "sha256": hashlib.sha256(kept).hexdigest(),
         "width": 0,
         "height": 0,
         "bytes": 0,

@@ -49,3 +49,29 @@ def test_empty_queries_and_no_results_are_refused(searcher: Searcher, texts: lis
 def test_an_encoder_of_other_pictures_is_refused_with_the_remedy(searcher: Searcher) -> None:
     with pytest.raises(BeholderError, match="Embed the pictures again"):
         Searcher(searcher.index, random_encoder("RN50"))
+
+
+def test_a_filter_gives_the_best_of_what_it_keeps(searcher: Searcher) -> None:
+    every = searcher.search(["a red square"], 20)[0]
+    found = searcher.search(["a red square"], 5, where="uri < 'p010.jpg'")[0]
+    assert [result.uri for result in found] == [result.uri for result in every if result.uri < "p010.jpg"][:5]
+    assert [result.rank for result in found] == [1, 2, 3, 4, 5]
+    assert searcher.search(["a red square"], 5, where="width > 48") == [[]]
+    with pytest.raises(BeholderError, match="colour"):
+        searcher.search(["a red square"], 5, where="colour = 'red'")
+
+
+def test_repetitions_are_collapsed_and_k_results_come_back(tiny_model: Path, pictures: Path, tmp_path: Path) -> None:
+    for number in range(3):
+        (pictures / f"copy{number}.jpg").write_bytes((pictures / "p004.jpg").read_bytes())
+    encoder = load_encoder(str(tiny_model))
+    embed(pictures, tmp_path / "emb2", EmbedConfig(workers=1), encoder=encoder)
+    build_index(tmp_path / "emb2", tmp_path / "index2")
+    searcher = Searcher(load_index(tmp_path / "index2"), encoder)
+    found = searcher.search(["a red square"], 20, near=1.0)[0]
+    assert len({result.sha256 for result in found}) == len(found) == 20
+    kept = next(result for result in found if result.copies)
+    assert sorted([kept.id, *kept.copies]) == sorted(
+        result.id for result in searcher.search(["a red square"], 23)[0] if result.sha256 == kept.sha256
+    )
+    assert len(kept.copies) == 3
