@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .build import FLAT_UP_TO, IndexConfig, choose_factory
 from .errors import BeholderError
-from .factories import parse, rescaled
+from .factories import lists_for, parse, rescaled
 from .faiss_build import Progress
+from .index_config import FLAT_UP_TO
 from .locks import locked
 from .manifest import MANIFEST, publish, record_file, sha256_file
 from .membership import compute, keys, keys_of, known_keys, live_rows, new_rows, relative_source, with_ids
@@ -46,7 +46,7 @@ class Growth:
 def add(index: str | Path, embeddings: str | Path, *, threads: int = 0, progress: Progress | None = None) -> Growth:
     """Adds the pictures of an EMBEDDINGS folder that the INDEX has not, by uri and sha256, as one new segment.
 
-    Up to build.FLAT_UP_TO of them are kept Flat, more as the index is. Raises BeholderError where another
+    Up to index_config.FLAT_UP_TO of them are kept Flat, more as the index is. Raises BeholderError where another
     encoder made the embeddings, or another writer is at work.
     """
     folder, source = Path(index), Embeddings(embeddings)
@@ -253,7 +253,7 @@ def compacted_factory(manifest: IndexManifest) -> str:
     """The factory for all live rows: chosen again by their number where the builder chose it by that alone,
     else the manifest's, with fewer lists where there are fewer rows than lists."""
     if manifest.measured is None and manifest.settings.get("factory") == "auto":
-        return choose_factory(IndexConfig(), manifest.count)
+        return "Flat" if manifest.count <= FLAT_UP_TO else f"IVF{lists_for(manifest.count)},Flat"
     lists = parse(manifest.factory).lists
     return rescaled(manifest.factory, manifest.count) if lists > manifest.count else manifest.factory
 
