@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,27 @@ OFF_UNIT = 0.05  # a row whose length differs more from 1 was no unit vector to 
 
 def is_clip_layout(folder: Path) -> bool:
     return (folder / "img_emb").is_dir()
+
+
+@contextmanager
+def as_embeddings(folder: Path, index: Path, model: str | None, device: str = "cpu") -> Iterator[Path]:
+    """The EMBEDDINGS folder to build from: `folder` itself, or what is made of a clip-retrieval folder for the time.
+
+    It lies in the INDEX folder, so that a build that is killed finds it again, and goes when the build is done. Raises
+    BeholderError without the name of the encoder, which that layout does not hold.
+    """
+    if not is_clip_layout(folder):
+        yield folder
+        return
+    if model is None:
+        found = f"{folder} is a clip-retrieval folder, which does not say what made its vectors"
+        raise BeholderError(found, "the encoder's name", "Example: --model ViT-B-32:openai")
+    from .encoders import load_encoder
+
+    made = index / "embeddings"
+    read_layout(folder, made, load_encoder(model, device).record)
+    yield made
+    shutil.rmtree(made)
 
 
 def read_layout(folder: Path, embeddings: Path, encoder: EncoderRecord) -> EmbeddingsManifest:

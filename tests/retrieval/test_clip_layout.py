@@ -12,23 +12,23 @@ from indexes import Embeddings, build_index, load_index
 from indexes.errors import BeholderError, FormatError
 from indexes.shards import EncoderRecord, verify
 from retrieval import clip_layout
-from retrieval.clip_layout import is_clip_layout, read_layout, write_layout
+from retrieval.clip_layout import as_embeddings, is_clip_layout, read_layout, write_layout
 
 ENCODER = EncoderRecord("some clip", "a", "b", 16, {"size": 224})
 
 
-def unit(count: int, seed: int) -> np.ndarray:
-    rows = np.random.default_rng(seed).normal(size=(count, 16)).astype(np.float32)
+def unit(count: int, seed: int, width: int = 16) -> np.ndarray:
+    rows = np.random.default_rng(seed).normal(size=(count, width)).astype(np.float32)
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def write_clip_folder(folder: Path, counts: tuple[int, ...] = (5, 4)) -> np.ndarray:
+def write_clip_folder(folder: Path, counts: tuple[int, ...] = (5, 4), width: int = 16) -> np.ndarray:
     """As `clip-retrieval inference` writes it: float16, one table per array."""
     for part in ("img_emb", "text_emb", "metadata"):
         (folder / part).mkdir(parents=True)
     start, parts = 0, []
     for number, count in enumerate(counts):
-        parts.append(unit(count, number))
+        parts.append(unit(count, number, width))
         np.save(folder / "img_emb" / f"img_emb_{number}.npy", parts[-1].astype(np.float16))
         rows = range(start, start + count)
         table = {
@@ -65,6 +65,19 @@ def test_a_clip_retrieval_folder_becomes_embeddings(tmp_path: Path, monkeypatch:
         "similarity": 0.7,
     }
     assert read_layout(tmp_path / "clip", tmp_path / "emb", ENCODER) == manifest
+
+
+def test_a_build_reads_the_folder_as_it_stands(tmp_path: Path, tiny_model: Path) -> None:
+    write_clip_folder(tmp_path / "clip", width=32)
+    with pytest.raises(BeholderError, match="does not say what made its vectors"):
+        as_embeddings(tmp_path / "clip", tmp_path / "index", None).__enter__()
+    with as_embeddings(tmp_path / "clip", tmp_path / "index", str(tiny_model)) as embeddings:
+        manifest = build_index(embeddings, tmp_path / "index")
+    assert (manifest.count, manifest.encoder.name) == (9, str(tiny_model))
+    assert not (tmp_path / "index" / "embeddings").exists()
+    assert len(load_index(tmp_path / "index").search(unit(1, 3, 32), 9).ids[0]) == 9
+    with as_embeddings(tmp_path / "anything", tmp_path / "index", None) as embeddings:
+        assert embeddings == tmp_path / "anything"
 
 
 def test_files_numbered_past_nine_keep_their_order(tmp_path: Path) -> None:
