@@ -1,77 +1,82 @@
-"""Builds an INDEX folder from an EMBEDDINGS folder, shard by shard, in one new segment.
+"""Builds an INDEX folder from an EMBEDDINGS folder: plans which kind, builds it in one new segment, and
+chooses its search parameters on real queries.
 
-The segment grows under a temporary name and is renamed when whole; the manifest comes last. So a build that
-is killed leaves an index that is not there yet, or the one that was there before, and the next call clears
-what was left and ends with the same bytes.
+The new index grows whole under `.new` in its folder, is tuned there, and its segment is moved into place; the
+manifest comes last. So a build that is killed leaves an index that is not there yet, or the one that was
+there before, and the next call clears what was left and ends with the same bytes (a plan that was made, by
+timing, is kept for it).
 """
 
 import hashlib
 import json
 import os
-import re
 import shutil
-from dataclasses import asdict, dataclass
+import tempfile
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from .errors import BeholderError, FormatError
-from .exact import exact_search
-from .faiss_build import Progress, gather
-from .manifest import MANIFEST, sha256_file
-from .segment_writer import Rows, Training, rows_of, write_segment
+from .errors import BeholderError, ConditionFailed, FormatError
+from .factories import build_bytes, check_fits, parse, rescaled
+from .faiss_build import Progress
+from .fit import Fit
+from .index_config import FLAT_UP_TO, IndexConfig
+from .locks import LOCK, locked
+from .manifest import MANIFEST, publish, sha256_file, write_json_atomic
+from .memory import PeakMemory, give_back, shown
+from .planner import Plan, plan
 from .safety import remember
-from .segments import INDEX_FORMAT, IndexManifest
+from .search import Index
+from .segment_writer import Rows, rows_of, write_segment
+from .segments import INDEX_FORMAT, IndexManifest, SegmentRecord
 from .shards import Embeddings, check_size
-from .threads import faiss_threads
+from .tune import QUERIES, missed, queries_for, tuned, unit_queries, write_queries
 
-# Owner: docs/decisions/0002-flat-search-threads.md, "Flat or IVF": up to here exact costs under a millisecond more.
-FLAT_UP_TO = 20_000
-HELD_OUT = 256  # corpus vectors searched to choose nprobe
-HELD_OUT_K = 10
-_FACTORY = re.compile(r"auto|Flat|IVF([1-9][0-9]*),Flat")
+__all__ = ["FLAT_UP_TO", "IndexConfig", "build_index", "config_like"]
+
+NEW = ".new"  # within the folder: what is being built
+OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", LOCK, NEW, QUERIES, f".{QUERIES}.tmp", "embeddings"}
+
+
+def config_like(other: str | Path, config: IndexConfig, count: int) -> IndexConfig:
+    """The configuration of another index, for `count` vectors: its kind of index, target, seed and training;
+    memory, device, threads and measure stay those of `config`."""
+    manifest = IndexManifest.read(Path(other))
+    factory = manifest.factory
+    if parse(factory).lists > count:
+        factory = rescaled(factory, count)
+    names = "seed", "train_rows", "knn_recall"
+    known = {name: manifest.settings[name] for name in names if name in manifest.settings}
+    return replace(config, factory=factory, **known)
 
 
 @dataclass(frozen=True)
-class IndexConfig:
-    """How to build. The same configuration over the same embeddings gives the same bytes."""
+class _Work:
+    """What is to be built, and from what."""
 
-    factory: str = "auto"  # "Flat", "IVF<lists>,Flat"; auto: Flat up to FLAT_UP_TO vectors, else 4 * sqrt(N) lists
-    threads: int = 0  # 0: all cores
-    seed: int = 0  # of k-means and of the samples
-    train_rows: int = 262_144  # most rows that IVF is trained on: the bound of its memory, 4 * D bytes each
-    knn_recall: float = 0.98  # that nprobe is chosen for: share of the exact top 10 found, over held-out vectors
-
-    def __post_init__(self) -> None:
-        wrong = []
-        if not _FACTORY.fullmatch(self.factory):
-            wrong.append(f"factory {self.factory!r} (auto, Flat or IVF<lists>,Flat)")
-        if self.threads < 0:
-            wrong.append(f"threads {self.threads} (0 or more)")
-        if self.seed < 0:
-            wrong.append(f"seed {self.seed} (0 or more)")
-        if self.train_rows < 1:
-            wrong.append(f"train_rows {self.train_rows} (1 or more)")
-        if not 0 < self.knn_recall <= 1:
-            wrong.append(f"knn_recall {self.knn_recall} (above 0, at most 1)")
-        if wrong:
-            raise BeholderError(f"index settings: {', '.join(wrong)}")
+    folder: Path
+    source: Embeddings
+    digest: str  # sha256 of the embeddings' manifest
+    rows: Rows
+    config: IndexConfig
+    settings: dict[str, Any]  # as the manifest will keep them
+    queries: tuple[NDArray[np.float32], str] | None
 
     @property
-    def training(self) -> Training:
-        return Training(self.seed, self.train_rows, self.threads)
+    def new(self) -> Path:
+        return self.folder / NEW
 
+    def recipe(self, factory: str) -> str:
+        content = json.dumps([INDEX_FORMAT, self.digest, factory, self.settings], sort_keys=True)
+        return hashlib.sha256(content.encode()).hexdigest()
 
-def choose_factory(config: IndexConfig, count: int) -> str:
-    """FAISS's name for the index of `count` vectors. Raises BeholderError for more lists than vectors."""
-    factory = config.factory
-    if factory == "auto":
-        factory = "Flat" if count <= FLAT_UP_TO else f"IVF{round(4 * count**0.5)},Flat"
-    lists = _FACTORY.fullmatch(factory)
-    if lists and lists[1] and int(lists[1]) > count:
-        raise BeholderError(f"{factory} over {count} vectors", "fewer lists than vectors", "Use factory auto.")
-    return factory
+    def measures(self) -> bool:
+        planned = self.config.factory == "auto" and (self.rows.count > FLAT_UP_TO or bool(self.config.memory))
+        return self.rows.count > 1 and (self.config.measure or planned or self.queries is not None)
 
 
 def build_index(
@@ -79,46 +84,158 @@ def build_index(
     index: str | Path,
     config: IndexConfig | None = None,
     *,
+    query_vectors: NDArray[Any] | None = None,
+    query_kind: str = "vectors",
+    like: str | Path | None = None,
     overwrite: bool = False,
     progress: Progress | None = None,
 ) -> IndexManifest:
     """Builds the INDEX folder and returns its manifest; at once where the same index is there already.
 
-    Ids are 0 to N - 1 in row order. progress(done, total) counts vectors. Raises BeholderError where `index`
-    holds an index of other embeddings (unless overwrite, which replaces it when the new one is whole) or
-    files of another kind.
+    Ids are 0 to N - 1 in row order. query_vectors (Q, D): real queries, of `query_kind` ("text", "vectors"),
+    that the search parameters are chosen on, and that the index keeps; without them rows of the corpus stand
+    in. like: an index whose kind is built again. progress(done, total) counts vectors.
+
+    Raises BeholderError where `index` holds an index of other embeddings (unless overwrite, which replaces it
+    when the new one is whole) or files of another kind; ConditionFailed where memory and target cannot both be
+    met, and then the folder is as it was. A factory that was given is built even if it misses the target:
+    `measured` says so.
     """
     folder, config = Path(index), config or IndexConfig()
     source = Embeddings(embeddings)
-    digest = sha256_file(source.folder / MANIFEST)
-    factory = choose_factory(config, len(source))
-    settings = {name: value for name, value in asdict(config).items() if name != "threads"}
-    recipe = json.dumps([INDEX_FORMAT, digest, factory, settings], sort_keys=True)
-    segment_id = hashlib.sha256(recipe.encode()).hexdigest()[:16]
-
+    if like is not None:
+        config = config_like(like, config, len(source))
+    rows, digest = rows_of(source), sha256_file(source.folder / MANIFEST)
+    settings, queries = config.settings(), None
+    if query_vectors is not None:
+        queries = unit_queries(query_vectors, rows.dimension), query_kind
+        with tempfile.TemporaryDirectory() as place:
+            settings["queries"] = write_queries(Path(place), *queries)
+    if config.factory != "auto":
+        _check_memory(config, rows)
+    work = _Work(folder, source, digest, rows, config, settings, queries)
     before = _existing(folder, digest, overwrite)
-    if before and [segment.id for segment in before.segments] == [segment_id] and _whole(folder, before):
-        _clear(folder, keep=segment_id)
+    if before and _finished(work, before):
+        if _left(folder, before):
+            with locked(folder):
+                _clear(folder, before)
         return before
-    _clear(folder, keep=before.segments[0].id if before else "")
-    rows = rows_of(source)
-    segment = write_segment(folder, segment_id, rows, factory, config.training, progress)
-    parameters = _choose_nprobe(folder / segment.faiss.path, rows, config) if factory != "Flat" else {}
-    manifest = IndexManifest(
-        encoder=source.manifest.encoder,
-        embeddings=digest,
-        source=_source(source, folder),
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        kept_plan = _kept_plan(work)
+        _clear(folder, before)
+        try:
+            manifest = _built(work, kept_plan, progress)
+        except ConditionFailed:
+            _clear(folder, before)
+            raise
+        _publish(work, manifest, before)
+    return manifest
+
+
+def _check_memory(config: IndexConfig, rows: Rows) -> None:
+    check_fits(config.factory, rows.count, rows.dimension)
+    needed = build_bytes(config.factory, rows.count, rows.dimension, config.train_rows, config.memory)
+    if config.memory and needed > config.memory:
+        found = f"{config.factory} over {rows.count} vectors needs {shown(needed)} to build"
+        raise ConditionFailed(found, f"at most {shown(config.memory)}", "Give it more memory, or use factory auto.")
+
+
+def _built(work: _Work, kept_plan: Plan | None, progress: Progress | None) -> IndexManifest:
+    """The manifest of the index that now lies under `.new`, tuned."""
+    config, started = work.config, time.perf_counter()
+    planned: Plan | None = None
+    with PeakMemory() as peak:
+        factories: tuple[str, ...] = (config.factory,)
+        if config.factory == "auto":
+            vectors, kind = work.queries or (None, "held-out")
+            planned = kept_plan or plan(work.rows, config, vectors, kind, work.new / "trial")
+            write_json_atomic(_made(work.new) / "plan.json", {"recipe": work.recipe("auto"), **planned.to_dict()})
+            factories = planned.factories
+        for factory in factories:
+            manifest, found, kept, kind = _attempt(work, factory, progress)
+            reached = found is None or found.chosen is not None
+            if reached or config.factory != "auto":
+                break
+        if config.factory == "auto" and found is not None and not reached:
+            raise missed(f"{factory}, built over all vectors,", found, config.knn_recall, kind)
+    if kept is None:
+        return manifest
+    extra: dict[str, Any] = {"build_s": round(time.perf_counter() - started, 2), "peak_bytes": peak.bytes}
+    if planned is not None:
+        extra |= {name: value for name, value in planned.to_dict().items() if name != "factories"}
+    return replace(manifest, measured={**kept, **extra})
+
+
+def _attempt(
+    work: _Work, factory: str, progress: Progress | None
+) -> tuple[IndexManifest, Fit | None, dict[str, Any] | None, str]:
+    """Builds one factory under `.new` and tunes it: manifest, fit (None where there is nothing to tune),
+    what was measured, kind of queries."""
+    config, kind = work.config, parse(factory)
+    segment = write_segment(_made(work.new), work.recipe(factory)[:16], work.rows, factory, config.training, progress)
+    give_back()
+    manifest = _manifest(work, factory, segment, {})
+    tunable = kind.parameter is not None or kind.lossy
+    if work.rows.count < 2 or not (tunable or work.measures()):
+        return manifest, None, None, ""
+    manifest.write(work.new)
+    index = Index(work.new, config.device, False)
+    queries = queries_for(index, work.queries, config.seed)
+    found, kept = tuned(
+        index, queries, config.knn_recall, seed=config.seed, threads=config.threads, measure=work.measures()
+    )
+    best = found.best()
+    parameters: dict[str, Any] = dict(best.parameters)
+    if kept is None:  # nothing timed enters the manifest
+        held_out = {"queries": len(queries.vectors), "k": queries.answers.shape[1]}
+        parameters["held_out"] = {**held_out, "knn_recall": round(best.knn_recall, 4)}
+    return replace(manifest, parameters=parameters), found, kept, queries.kind
+
+
+def _manifest(work: _Work, factory: str, segment: SegmentRecord, parameters: dict[str, Any]) -> IndexManifest:
+    return IndexManifest(
+        encoder=work.source.manifest.encoder,
+        embeddings=work.digest,
+        source=_source(work.source, work.folder),
         factory=factory,
         parameters=parameters,
-        settings=settings,
+        settings=work.settings,
         segments=(segment,),
-        count=len(source),
-        next_id=len(source),
+        count=work.rows.count,
+        next_id=work.rows.count,
     )
+
+
+def _made(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _publish(work: _Work, manifest: IndexManifest, before: IndexManifest | None) -> None:
+    """Moves the new segment to its place, and then the manifest makes it the index."""
+    folder, segment = work.folder, manifest.segments[0]
+    final = _made(folder / "segments") / segment.id
+    if before and segment in before.segments and _whole(folder, before):
+        shutil.rmtree(work.new / "segments")  # the same bytes: only what was measured or asked for differs
+    else:
+        if final.exists():  # damaged
+            shutil.rmtree(final)
+        publish(work.new / "segments" / segment.id, final)
+    if work.queries is not None:
+        write_queries(folder, *work.queries)
     manifest.write(folder)
     remember(folder)
-    _clear(folder, keep=segment_id)
-    return manifest
+    _clear(folder, manifest)
+
+
+def _kept_plan(work: _Work) -> Plan | None:
+    """The plan that a killed build of the same thing had made."""
+    path = work.new / "plan.json"
+    if work.config.factory != "auto" or not path.is_file():
+        return None
+    content = json.loads(path.read_bytes())
+    return Plan.from_dict(content) if content.pop("recipe") == work.recipe("auto") else None
 
 
 def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | None:
@@ -126,8 +243,7 @@ def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | Non
     else."""
     if not folder.exists():
         return None
-    ours = {MANIFEST, f".{MANIFEST}.tmp", "segments", ".lock", "queries.arrow", "embeddings"}  # the last: `index update`
-    strange = sorted(set(os.listdir(folder)) - ours) if folder.is_dir() else [folder.name]
+    strange = sorted(set(os.listdir(folder)) - OURS) if folder.is_dir() else [folder.name]
     if strange:
         raise BeholderError(f"{folder} holds {strange[0]}", "a new folder, or an index", "Choose another folder.")
     if not (folder / MANIFEST).exists():
@@ -137,6 +253,15 @@ def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | Non
         found = f"{folder} is an index of other embeddings, or of these before they changed"
         raise BeholderError(found, "", "Choose another folder, or say that it may be overwritten.")
     return before
+
+
+def _finished(work: _Work, before: IndexManifest) -> bool:
+    """Whether the index is there already as it would be built. A plan is not made again to see."""
+    if (before.embeddings, before.settings) != (work.digest, work.settings) or len(before.segments) != 1:
+        return False
+    measured = before.measured is not None and not before.measured.get("stale")
+    names_it = before.segments[0].id == work.recipe(before.factory)[:16] and before.segments[0].tombstones is None
+    return names_it and (measured or not work.measures()) and _whole(work.folder, before)
 
 
 def _whole(folder: Path, manifest: IndexManifest) -> bool:
@@ -149,13 +274,23 @@ def _whole(folder: Path, manifest: IndexManifest) -> bool:
     return True
 
 
-def _clear(folder: Path, keep: str) -> None:
-    """Removes every segment but one, and what a killed build left."""
-    (folder / f".{MANIFEST}.tmp").unlink(missing_ok=True)
+def _left(folder: Path, manifest: IndexManifest | None) -> list[Path]:
+    """What a killed build left: anything that the manifest does not name."""
+    named = {segment.id for segment in manifest.segments} if manifest else set()
     segments = folder / "segments"
-    for path in segments.iterdir() if segments.is_dir() else ():
-        if path.name != keep:
+    left = [path for path in segments.iterdir() if path.name not in named] if segments.is_dir() else []
+    names = [f".{MANIFEST}.tmp", f".{QUERIES}.tmp", NEW]
+    if not (manifest and manifest.settings.get("queries")):
+        names.append(QUERIES)
+    return left + [folder / name for name in names if (folder / name).exists()]
+
+
+def _clear(folder: Path, manifest: IndexManifest | None) -> None:
+    for path in _left(folder, manifest):
+        if path.is_dir():
             shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _source(source: Embeddings, folder: Path) -> str:
@@ -164,37 +299,3 @@ def _source(source: Embeddings, folder: Path) -> str:
         return source.manifest.source
     pictures = (source.folder / source.manifest.source).resolve()
     return Path(os.path.relpath(pictures, folder.resolve())).as_posix()
-
-
-def _choose_nprobe(path: Path, rows: Rows, config: IndexConfig) -> dict[str, Any]:
-    """The least nprobe (by doubling, then halving the step) whose knn_recall over corpus vectors meets the
-    target.
-
-    The queries are rows of the corpus, each without itself. Text queries lie farther off and may find less:
-    knn_recall in the manifest stays null until it was measured with real ones.
-    """
-    import faiss
-
-    index: Any = faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
-    count = min(HELD_OUT, rows.count)
-    k = min(HELD_OUT_K, rows.count - 1)
-    chosen = np.sort(np.random.default_rng(config.seed + 1).permutation(rows.count)[:count])
-    queries = gather(rows, chosen)
-    truth = exact_search(queries, rows.blocks(), k + 1).ids
-    wanted = [set(row[row != own][:k].tolist()) for row, own in zip(truth, chosen, strict=True)]
-
-    def knn_recall(nprobe: int) -> float:
-        params = faiss.SearchParametersIVF()
-        params.nprobe = nprobe
-        with faiss_threads(config.threads, rows.dimension):
-            _, found = index.search(queries, k + 1, params=params)
-        return float(np.mean([len(w & set(f.tolist())) / max(k, 1) for w, f in zip(wanted, found, strict=True)]))
-
-    low, high = 0, 1  # low misses the target, high meets it
-    while high < index.nlist and knn_recall(high) < config.knn_recall:
-        low, high = high, min(2 * high, int(index.nlist))
-    while high - low > max(1, high // 16):
-        middle = (low + high) // 2
-        low, high = (low, middle) if knn_recall(middle) >= config.knn_recall else (middle, high)
-    measured = {"queries": count, "k": k, "knn_recall": round(knn_recall(high), 4)}
-    return {"nprobe": high, "held_out": measured}

@@ -84,7 +84,7 @@ def check_fits(factory: str, count: int, dimension: int) -> Kind:
 
 def lists_for(count: int) -> int:
     """4 * sqrt(N): finding the lists then costs about as much as scanning them."""
-    return max(1, min(count, round(4 * count**0.5)))
+    return max(1, min(count, round(4 * math.sqrt(count))))
 
 
 def rescaled(factory: str, count: int) -> str:

@@ -5,6 +5,7 @@ Memory is bounded by factories.build_bytes.
 """
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,17 +22,14 @@ OPQ_ROUNDS = 10  # FAISS's 50 rounds took minutes at 256-d
 OPQ_KMEANS = 4
 
 
-class Training(Protocol):
+@dataclass(frozen=True)
+class Training:
     """How FAISS is trained; the threads change no byte."""
 
-    @property
-    def seed(self) -> int: ...
-    @property
-    def train_rows(self) -> int: ...
-    @property
-    def threads(self) -> int: ...
-    @property
-    def memory(self) -> int: ...
+    seed: int = 0  # of k-means and of its sample
+    train_rows: int = 262_144  # most rows that IVF is trained on: 8 * D bytes each while it trains
+    threads: int = 0  # 0: all cores
+    memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
 
 
 class Vectors(Protocol):
@@ -116,9 +114,10 @@ def _fill(index: Any, rows: Vectors, progress: Progress) -> None:
     total, done = rows.count, 0
     inner: Any = unwrapped(index)
     if isinstance(inner, faiss.IndexHNSW):
-        links = inner.hnsw.neighbors
+        graph: Any = inner.hnsw
+        links = graph.neighbors
         # Links of the lowest level, and of the upper ones with room for chance.
-        links.resize(int(total * inner.hnsw.nb_neighbors(0) * (1 + 0.6 / inner.hnsw.nb_neighbors(1)) + 10_000))
+        links.resize(int(total * graph.nb_neighbors(0) * (1 + 0.6 / graph.nb_neighbors(1)) + 10_000))
         links.resize(0)  # keeps the memory
         inner = faiss.downcast_index(inner.storage)
     if isinstance(inner, faiss.IndexFlatCodes) and not isinstance(inner, faiss.IndexFastScan):

@@ -16,21 +16,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from .errors import BeholderError
-from .faiss_build import Progress, faiss_index
+from .faiss_build import Progress, Training, faiss_index
 from .manifest import publish, record_file
 from .segments import SegmentRecord
 from .shards import ITEM_COLUMNS, Embeddings
 from .vectors import Block, write_vectors
 
-
-@dataclass(frozen=True)
-class Training:
-    """How FAISS is trained; the threads change no byte."""
-
-    seed: int = 0  # of k-means and of its sample
-    train_rows: int = 262_144  # most rows that IVF is trained on: the bound of its memory, 4 * D bytes each
-    threads: int = 0  # 0: all cores
-    memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
+__all__ = ["Progress", "Rows", "Training", "rows_of", "write_segment"]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,166 @@
+"""Search parameters of a built index: the least effort that meets a target on real queries, and what it costs.
+
+Queries are kept in INDEX/queries.arrow, to be asked again when the index has grown. Where none were given,
+rows of the corpus stand in (each without itself), and what text queries find is unknown: they lie farther
+from pictures than pictures do from each other.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BeholderError, ConditionFailed
+from .exact import check_queries
+from .factories import parse
+from .fit import Fit, fit
+from .locks import locked
+from .manifest import FileRecord, check_file, record_file
+from .recall import Queries, answered, measured
+from .safety import remember
+from .search import Index, load_index
+from .segments import IndexManifest
+from .vectors import VectorFile, write_vectors
+
+QUERIES = "queries.arrow"
+MOST_QUERIES = 1000  # their exact answers over a million vectors of 256 take some half a minute on two cores
+HELD_OUT = 256  # rows of the corpus that stand in for queries
+KEPT = "build_s", "peak_bytes", "reason", "trials", "ruled_out"  # of what a build measured: true ever after
+
+
+def unit_queries(vectors: NDArray[Any], dimension: int) -> NDArray[np.float32]:
+    """Queries (Q, D) as rows of length 1. Raises BeholderError for none, another width, zeros or
+    non-finite values."""
+    queries = check_queries(np.asarray(vectors), dimension, 1)
+    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
+    if not len(queries) or not (lengths > 0).all():
+        raise BeholderError(f"{len(queries)} query vectors, {int((lengths == 0).sum())} of length 0", "some directions")
+    return np.asarray(queries / lengths, np.float32)
+
+
+def write_queries(folder: Path, vectors: NDArray[np.float32], kind: str) -> dict[str, Any]:
+    """Keeps the queries in the folder; what the manifest's settings say about them."""
+    count, dimension = vectors.shape
+    write_vectors(folder / QUERIES, dimension, [(np.arange(count), vectors)])
+    record = record_file(folder, QUERIES)
+    return {"kind": kind, "count": count, "bytes": record.bytes, "sha256": record.sha256}
+
+
+def kept_queries(folder: Path, manifest: IndexManifest) -> tuple[NDArray[np.float32], str] | None:
+    """The queries that the index was tuned with and their kind; None where it was tuned with held-out rows.
+
+    Raises FormatError where they are gone or changed.
+    """
+    known = manifest.settings.get("queries")
+    if not known:
+        return None
+    check_file(folder, FileRecord(QUERIES, int(known["bytes"]), str(known["sha256"])))
+    vectors = VectorFile(folder / QUERIES, manifest.dimension)
+    return vectors.rows_at(np.arange(len(vectors))).astype(np.float32), str(known["kind"])
+
+
+def queries_for(index: Index, given: tuple[NDArray[np.float32], str] | None, seed: int) -> Queries:
+    """At most MOST_QUERIES of the given queries, or HELD_OUT rows of the index, with their exact answers."""
+    rng = np.random.default_rng(seed + 1)
+    if given is not None:
+        vectors, kind = given
+        chosen = np.sort(rng.permutation(len(vectors))[:MOST_QUERIES])
+        return answered(vectors[chosen], index.blocks(), kind)
+    ids = index.live_ids()
+    own = np.sort(ids[rng.permutation(len(ids))[:HELD_OUT]])
+    return answered(index.vectors(own), index.blocks(), "held-out", own)
+
+
+def tuned(
+    index: Index, queries: Queries, target: float, *, seed: int, threads: int, measure: bool
+) -> tuple[Fit, dict[str, Any] | None]:
+    """The fit, and where it is to be measured what `measured` keeps of its best setting."""
+    found = fit(index, queries, parse(index.manifest.factory), target, threads=threads, whole_curve=measure)
+    if not measure:
+        return found, None
+    kept = measured(index, queries, found.best().parameters, target=target, seed=seed, threads=threads)
+    return found, {**kept, "curve": found.curve()}
+
+
+def missed(what: str, found: Fit, target: float, kind: str) -> ConditionFailed:
+    """The error of a target that the index cannot meet, with its two best settings."""
+    best = sorted(found.tried, key=lambda point: (-point.knn_recall, -point.qps))[:2]
+    settings = [
+        f"{point.knn_recall:.3f} at {point.qps:.0f} queries a second ({_shown(point.parameters)})" for point in best
+    ]
+    expected = f"knn_recall {target:g} over {kind} queries"
+    return ConditionFailed(f"{what} reaches {' or '.join(settings)}", expected, "Lower the target, or build another.")
+
+
+def _shown(parameters: dict[str, int]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in parameters.items()) or "no parameters"
+
+
+def tune_index(
+    folder: str | Path,
+    *,
+    query_vectors: NDArray[Any] | None = None,
+    query_kind: str = "vectors",
+    knn_recall: float | None = None,
+    threads: int = 0,
+) -> IndexManifest:
+    """Chooses the search parameters again, with new queries (Q, D) or those that the index keeps, and returns
+    the new manifest. The target is the old one unless given.
+
+    Raises ConditionFailed, and changes nothing, where the target is out of reach.
+    """
+    folder = Path(folder)
+    index = load_index(folder)
+    with locked(folder):
+        before = index.manifest
+        seed, target = _seed(before), float(knn_recall or before.settings.get("knn_recall", 0.95))
+        if not 0 < target <= 1:
+            raise BeholderError(f"knn_recall {target}", "above 0, at most 1")
+        given = kept_queries(folder, before)
+        if query_vectors is not None:
+            given = unit_queries(query_vectors, before.dimension), query_kind
+        _check_count(index)
+        queries = queries_for(index, given, seed)
+        found, kept = tuned(index, queries, target, seed=seed, threads=threads, measure=True)
+        if found.chosen is None or kept is None:
+            raise missed(f"{folder}, {before.factory},", found, target, queries.kind)
+        settings = {**before.settings, "knn_recall": target}
+        if query_vectors is not None and given is not None:
+            settings["queries"] = write_queries(folder, given[0], query_kind)
+        parameters = dict(found.chosen.parameters)
+        return _published(folder, replace(before, settings=settings, parameters=parameters), kept)
+
+
+def remeasure(folder: str | Path, *, threads: int = 0) -> IndexManifest:
+    """Measures recall and speed again at the parameters that the index has, on the queries that it keeps: for
+    after it has grown. `measured` then says whether the target is still met: knn_recall and target."""
+    folder = Path(folder)
+    index = load_index(folder)
+    with locked(folder):
+        before = index.manifest
+        seed, target = _seed(before), float(before.settings.get("knn_recall", 0.95))
+        _check_count(index)
+        queries = queries_for(index, kept_queries(folder, before), seed)
+        parameters = {name: value for name, value in before.parameters.items() if isinstance(value, int)}
+        kept = measured(index, queries, parameters, target=target, seed=seed, threads=threads)
+        return _published(folder, before, kept)
+
+
+def _seed(manifest: IndexManifest) -> int:
+    return int(manifest.settings.get("seed", 0))
+
+
+def _check_count(index: Index) -> None:
+    if len(index) < 2:
+        raise BeholderError(f"{index.folder} holds {len(index)} pictures", "two or more, to measure recall")
+
+
+def _published(folder: Path, manifest: IndexManifest, kept: dict[str, Any]) -> IndexManifest:
+    """The manifest with what was measured, written. The caller holds the lock."""
+    old = {name: value for name, value in (manifest.measured or {}).items() if name in KEPT}
+    after = replace(manifest, measured={**old, **kept})
+    after.write(folder)
+    remember(folder)
+    return after
