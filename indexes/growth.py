@@ -122,7 +122,8 @@ def missing_ids(index: str | Path) -> NDArray[np.int64]:
         uri = key.partition("\0")[0]
         archive = uri.partition("#")[0]
         if archive not in there:
-            there[archive] = (root / archive).is_file()
+            # A dataset on disk is a folder with this file.
+            there[archive] = (root / archive).is_file() or (root / archive / "state.json").is_file()
         if not there[archive] and not (root / uri).is_file():
             gone.append(picture)
     return np.sort(np.array(gone, np.int64))
