@@ -2,9 +2,10 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -59,6 +60,16 @@ def update(
         print(f"rejected pictures and reasons: {(embeddings or index / 'embeddings') / 'rejected.jsonl'}")
     if report.compacted:
         print("its segments were written as one")
+    if report.measured is not None:
+        _print_recall(index, report.measured)
+
+
+def _print_recall(index: Path, measured: Mapping[str, Any]) -> None:
+    low, high = measured["interval"] or (None, None)
+    between = f" ({low:.3f} to {high:.3f})" if low is not None else ""
+    print(f"knn_recall@10 {measured['knn_recall']:.3f}{between} on {measured['kind']} queries")
+    if measured["target"] and measured["knn_recall"] < measured["target"]:
+        print(f"below the target of {measured['target']:g}: `beholder index tune {index}` looks for better parameters")
 
 
 def export(

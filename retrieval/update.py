@@ -8,6 +8,7 @@ New pictures are added before old ones are removed: whenever it is killed, no pi
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from indexes import load_index
 from indexes.build import build_index
@@ -16,6 +17,7 @@ from indexes.growth import add, compact, gone_from, remove
 from indexes.manifest import record_file, write_bytes_atomic
 from indexes.search import Index, IndexManifest
 from indexes.shards import EmbeddingsManifest, write_shard
+from indexes.tune import remeasure, tune_index
 
 from .encoders import Encoder
 from .pipeline import EmbedConfig, EmbedReport, embed
@@ -41,6 +43,7 @@ class UpdateReport:
     removed: int = 0
     segments: int = 0
     compacted: bool = False
+    measured: dict[str, Any] | None = None  # knn_recall, interval, kind and target, where the index keeps a target
     embedded: EmbedReport = field(default_factory=EmbedReport)
 
 
@@ -58,7 +61,8 @@ def update_index(
 
     config: of `embed`; its model counts where the index is new, else the index's own encoder. build(embeddings, index)
     makes a new index, by default `build_index`. embeddings: the folder to keep vectors in. Raises BeholderError for
-    another source than the index's (all its pictures would leave), and whatever `embed` and `build` raise.
+    another source than the index's (all its pictures would leave), and whatever `embed` and `build` raise. Recall is
+    measured again where it was measured before; an index that became of another kind is tuned.
     """
     index.mkdir(parents=True, exist_ok=True)
     there = bool(manifest_digest(index))
@@ -84,6 +88,12 @@ def update_index(
         if report.compacted:
             compact(index)
     after = IndexManifest.read(index)
+    if there and after.factory != manifest.factory:  # chosen again by compact: its parameters are first guesses
+        after = tune_index(index)
+    elif after.measured is not None and after.measured.get("stale") and after.count > 1:
+        after = remeasure(index)
+    if after.measured is not None:
+        report.measured = {name: after.measured.get(name) for name in ("knn_recall", "interval", "kind", "target")}
     report.count, report.segments = after.count, len(after.segments)
     return report
 

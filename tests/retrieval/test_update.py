@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from indexes import build_index, load_index
+from indexes import IndexConfig, build_index, exact_search, load_index
 from indexes.errors import BeholderError
 from indexes.search import verify_index
 from retrieval import update as updates
@@ -125,3 +125,38 @@ def test_another_source_is_refused_before_anything_leaves(pictures: Path, tmp_pa
     with pytest.raises(BeholderError, match=r"holds the pictures of .* Use `index add`"):
         updated(tmp_path / "index", tmp_path / "others")
     assert len(load_index(tmp_path / "index")) == 20
+
+
+def test_recall_is_measured_again_when_the_index_has_grown(pictures: Path, tmp_path: Path) -> None:
+    index = tmp_path / "index"
+    config = IndexConfig(factory="IVF4,Flat", measure=True)
+    report = updated(index, pictures, build=lambda embeddings, folder: build_index(embeddings, folder, config))
+    assert report.measured is not None
+    write_pictures(pictures / "more", 5, seed=9)
+    report = updated(index, pictures)
+    opened = load_index(index)
+    assert report.measured is not None
+    assert "stale" not in (opened.manifest.measured or {})
+    ids = opened.live_ids()
+    queries = opened.vectors(ids)
+    exact = exact_search(queries, opened.blocks(), 11).ids
+    found = opened.search(queries, 11).ids
+    shares = [len({*a[a != own][:10]} & {*b[b != own][:10]}) / 10 for a, b, own in zip(exact, found, ids, strict=True)]
+    assert report.measured["knn_recall"] == pytest.approx(np.mean(shares), abs=1e-3)
+
+
+def test_an_index_that_outgrew_its_kind_is_tuned_as_the_new_one(
+    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = tmp_path / "index"
+    updated(index, pictures)
+    assert load_index(index).manifest.factory == "Flat"
+    monkeypatch.setattr("indexes.growth.FLAT_UP_TO", 20)  # as if 24 pictures were 20,001
+    monkeypatch.setattr(updates, "MOST_SEGMENTS", 1)
+    write_pictures(pictures / "more", 4, seed=9)
+    report = updated(index, pictures)
+    manifest = load_index(index).manifest
+    assert manifest.factory.startswith("IVF")
+    assert report.measured is not None
+    assert report.measured["knn_recall"] >= report.measured["target"]
+    assert answers(index) == fresh(pictures, tmp_path / "fresh")
