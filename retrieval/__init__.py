@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from .pipeline import EmbedConfig, embed
     from .results import Result
     from .searcher import Searcher, open_searcher
+    from .update import UpdateReport, update_index
 
 _HOMES = {
     "EmbedConfig": ".pipeline",
@@ -17,9 +18,21 @@ _HOMES = {
     "embed": ".pipeline",
     "load_encoder": ".encoders",
     "open_searcher": ".searcher",
+    "UpdateReport": ".update",
+    "update_index": ".update",
 }
 
-__all__ = ["EmbedConfig", "Encoder", "Result", "Searcher", "embed", "load_encoder", "open_searcher"]
+__all__ = [
+    "EmbedConfig",
+    "Encoder",
+    "Result",
+    "Searcher",
+    "UpdateReport",
+    "embed",
+    "load_encoder",
+    "open_searcher",
+    "update_index",
+]
 
 
 def __getattr__(name: str) -> Any:
