@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from .index_growth_cli import add, compact, duplicates, merge, remove
 from .index_update_cli import export, update
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Build, look at and check an index.")
@@ -83,7 +84,7 @@ def verify(
     print(f"{folder}: {files} files as they should be")
 
 
-for verb in (update, export):
+for verb in (update, add, remove, merge, compact, duplicates, export):
     app.command()(verb)
 
 

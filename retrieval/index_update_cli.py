@@ -33,6 +33,8 @@ def update(
 ) -> None:
     """Bring an index up to its pictures: embed what is new, remove what is gone; make it where there is none.
 
+    It follows the source: what `index remove` took out comes back while the source has it.
+
     Example: beholder index update pictures.index ~/Pictures
     """
     from .pipeline import EmbedConfig

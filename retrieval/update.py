@@ -88,7 +88,8 @@ def update_index(
         if report.compacted:
             compact(index)
     after = IndexManifest.read(index)
-    if there and after.factory != manifest.factory:  # chosen again by compact: its parameters are first guesses
+    # Chosen again by compact: its parameters are first guesses.
+    if there and after.factory != manifest.factory and after.parameters:
         after = tune_index(index)
     elif after.measured is not None and after.measured.get("stale") and after.count > 1:
         after = remeasure(index)
