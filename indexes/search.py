@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .errors import BeholderError, FormatError
 from .exact import Neighbors, best, check_queries
 from .faiss_types import check_parameters
-from .gpu import Gpu
+from .gpu import Gpus, check_limits, gpu_bytes, gpus_of
 from .safety import admit, manifest_of
 from .segment_reader import Effort, Segment
 from .segments import IndexManifest, verify_index
@@ -35,12 +35,15 @@ class Index:
     def __init__(self, folder: Path, device: str, mmap: bool) -> None:
         self.folder, self.device = folder, device
         self.manifest = IndexManifest.read(folder)
-        gpu = Gpu() if device == "cuda" else None
-        dimension = self.manifest.dimension
-        self._segments = [Segment(folder, record, dimension, gpu, mmap) for record in self.manifest.segments]
+        gpus, dimension = gpus_of(device), self.manifest.dimension
+        self._segments = [Segment(folder, record, dimension, mmap) for record in self.manifest.segments]
         live = sum(segment.count for segment in self._segments)
         if live != self.manifest.count:
             raise FormatError(f"{folder} has {live} live pictures", f"{self.manifest.count}", "Build it again.")
+        if gpus is not None:
+            lent = Gpus(gpus, sum(gpu_bytes(segment.faiss) for segment in self._segments))
+            for segment in self._segments:
+                segment.to_gpus(lent)
         self._lock = threading.Lock()
         self.exhaustive_fallbacks = 0  # queries searched again, wider, since FAISS found fewer than k
 
@@ -67,6 +70,10 @@ class Index:
         """
         queries = check_queries(vectors, self.manifest.dimension, k)
         effort = self._effort({**(parameters or {}), **({} if nprobe is None else {"nprobe": nprobe})})
+        if self.device != "cpu":
+            lossy = any(not segment.kind.lossless for segment in self._segments)
+            lists = any(segment.kind.nlist for segment in self._segments)
+            check_limits(k, effort.nprobe if lists else 1, effort.candidates if lossy else 1)
         if allowed is not None:
             allowed = np.asarray(allowed, np.int64)
             if allowed.ndim != 1 or (np.diff(allowed) <= 0).any():
@@ -152,18 +159,11 @@ def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -
     """The index of a finished INDEX folder. mmap leaves vectors on disk, to be read when a search touches
     them.
 
-    A folder that was neither written nor opened here before is checked first (safety.py). Raises FormatError
+    device: cpu, cuda (all GPUs), cuda:N or cuda:N,M; several GPUs hold a copy each, or a part where one is too
+    small. A folder that was neither written nor opened here before is checked first (safety.py). Raises FormatError
     for a folder that is none or damaged, BeholderError for device "cuda" where FAISS sees no GPU.
     """
-    if device not in ("cpu", "cuda"):
-        raise BeholderError(f"device {device!r}", "cpu or cuda")
-    if device == "cuda":
-        import faiss
-
-        # Not hasattr(faiss, "StandardGpuResources"): a GPU build has it on a machine without a GPU too.
-        if faiss.get_num_gpus() == 0:
-            remedy = "Use device cpu, or see what `beholder doctor` says is missing."
-            raise BeholderError("device cuda, but FAISS sees no GPU", "a GPU", remedy)
+    gpus_of(device)
     folder = Path(folder)
     for _ in range(OPENINGS - 1):
         before = manifest_of(folder)

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from .errors import FormatError
 from .exact import Neighbors, best, exact_search
 from .faiss_types import search_kind, search_parameters
-from .gpu import GPU_MOST, Gpu
+from .gpu import GPU_MOST, Gpus
 from .segments import SegmentRecord, check_removed, read_tombstones
 from .shards import ITEM_COLUMNS, check_size
 from .threads import PART_PRODUCTS, on_threads, split
@@ -34,6 +34,8 @@ EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUN
 # Two float32 sums of D <= 1,024 products of unit vectors differ by about 1e-6; within this gap either may
 # lead.
 ROUNDING = 1e-5
+# On a GPU queries are rounded to float16 as well: half a unit of 11 bits, on both sides.
+GPU_EXTRA, GPU_ROUNDING = 54, 1e-3
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
 # Rows that a filter leaves and that are scored one and all: some 10 ms a query at 256-d on one core. More go
 # through FAISS.
@@ -75,7 +77,7 @@ class Segment:
     """Positions are rows of the segment's files, and FAISS's own numbers. All files are opened here: they may
     lose their names while the segment is in use."""
 
-    def __init__(self, folder: Path, record: SegmentRecord, dimension: int, gpu: Gpu | None, mmap: bool) -> None:
+    def __init__(self, folder: Path, record: SegmentRecord, dimension: int, mmap: bool) -> None:
         for file in record.files:
             check_size(folder, file)
         self.record, self.path = record, folder / record.faiss.path
@@ -88,9 +90,11 @@ class Segment:
         self._live = None if not len(removed) else np.flatnonzero(~np.isin(self.ids, removed, assume_unique=True))
         self.count = record.count - len(removed)
         self.items = ItemsFile(folder / record.items.path, keep=not mmap)
-        self._open_faiss(dimension, gpu, mmap)
+        self._open_faiss(dimension, mmap)
+        self.gpus: Gpus | None = None
+        self._copies: list[Any] = []
 
-    def _open_faiss(self, dimension: int, gpu: Gpu | None, mmap: bool) -> None:
+    def _open_faiss(self, dimension: int, mmap: bool) -> None:
         import faiss
 
         try:
@@ -104,11 +108,15 @@ class Segment:
             raise FormatError(found, f"{count} of width {dimension}", "Build it again.")
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise FormatError(f"{self.path} is not of inner products", "inner products", "Build it again.")
-        self.kind, self.faiss, self.gpu = search_kind(index), index, gpu
-        if gpu is not None:
-            self.faiss = gpu.copied(index, self.kind)
-        elif self.kind.flat:  # a view of FAISS's own memory
-            self._rows = faiss.rev_swig_ptr(index.get_xb(), count * dimension).reshape(-1, dimension)
+        self.kind, self.faiss = search_kind(index), index
+        if self.kind.flat:  # a view of FAISS's own memory
+            self._rows: Any = faiss.rev_swig_ptr(index.get_xb(), count * dimension).reshape(-1, dimension)
+
+    def to_gpus(self, gpus: Gpus) -> None:
+        """From now on FAISS searches there; the copy in main memory is let go."""
+        self._copies, self.gpus = gpus.copied(self.faiss, str(self.path)), gpus
+        self._rows = None
+        self.faiss = None
 
     def live_ids(self) -> NDArray[np.int64]:
         return self.ids if self._live is None else self.ids[self._live]
@@ -149,7 +157,7 @@ class Segment:
         threads: int | None,
     ) -> tuple[Neighbors, int]:
         """The top min(k, rows that may be returned) of queries (Q, D), and how many queries were searched
-        again since FAISS had found too few. allowed: rising ids (n,), None for all."""
+        again, or by scoring all rows, since FAISS could not settle them. allowed: rising ids (n,), None for all."""
         admitted = self._admitted(allowed)
         total = self.record.count if admitted is None else len(admitted)
         if admitted is not None and (
@@ -161,21 +169,21 @@ class Segment:
             return Neighbors(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)), 0
         if admitted is not None:
             effort = effort.widened(total / self.record.count)
-        found, few = self._through_faiss(queries, k, effort, admitted, threads)
+        found, few, scored = self._through_faiss(queries, k, effort, admitted, threads)
         again = few
-        if few.any() and self.kind.nlist and (self.gpu is None or self.kind.nlist <= GPU_MOST):
+        if few.any() and self.kind.nlist and (self.gpus is None or self.kind.nlist <= GPU_MOST):
             widest = replace(effort, nprobe=self.kind.nlist)
-            whole, still = self._through_faiss(queries[few], k, widest, admitted, threads)
+            whole, still, more = self._through_faiss(queries[few], k, widest, admitted, threads)
             found.ids[few], found.scores[few] = whole.ids, whole.scores
-            again = few.copy()
+            again, scored = few.copy(), scored + more
             again[few] = still
         if again.any():
             whole = self._exact(queries[again], k, admitted)
             found.ids[again], found.scores[again] = whole.ids, whole.scores
-        return found, int(few.sum())
+        return found, int(few.sum()) + scored
 
     def _can_select(self) -> bool:
-        return self.kind.selects and self.gpu is None  # FAISS on a GPU ignores selectors without a word
+        return self.kind.selects and self.gpus is None  # FAISS on a GPU ignores selectors without a word
 
     def _exact(self, queries: NDArray[np.float32], k: int, admitted: NDArray[np.int64] | None) -> Neighbors:
         blocks = self.vectors.blocks(8192) if admitted is None else self._blocks_at(admitted)
@@ -188,14 +196,17 @@ class Segment:
         effort: Effort,
         admitted: NDArray[np.int64] | None,
         threads: int | None,
-    ) -> tuple[Neighbors, NDArray[np.bool_]]:
-        """The top k of what FAISS finds, and which queries (Q,) it found too few for: rows of those are
-        unfinished."""
+    ) -> tuple[Neighbors, NDArray[np.bool_], int]:
+        """The top k of what FAISS finds; which queries (Q,) it found too few for: rows of those are
+        unfinished; and for how many others all rows had to be scored."""
         count = self.record.count
         ids, scores = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-        few, open_rows = np.zeros(len(queries), bool), np.arange(len(queries))
+        few, open_rows, scored = np.zeros(len(queries), bool), np.arange(len(queries)), 0
         lengths = np.linalg.norm(queries, axis=1)
-        first = k + EXTRA if self.kind.lossless else effort.candidates * k
+        extra, rounding = (EXTRA, ROUNDING) if self.gpus is None else (GPU_EXTRA, GPU_ROUNDING)
+        first = k + extra if self.kind.lossless else effort.candidates * k
+        if self.gpus is not None:
+            first = min(first, GPU_MOST)
         bar = None if admitted is None else Bar(admitted, count)
         # Over flat vectors a selector costs the quick path through BLAS.
         selecting = bar is not None and self._can_select() and not (self.kind.flat and bar.share >= BROAD)
@@ -206,9 +217,10 @@ class Segment:
             reachable = len(bar.positions) if bar and selecting else count
             fetch = min(fetch, reachable)
             dropping = bar is not None and not selecting
-            if (dropping and fetch > max(DROP_MOST, first)) or (self.gpu is not None and fetch > GPU_MOST):
+            if (dropping and fetch > max(DROP_MOST, first)) or (self.gpus is not None and fetch > GPU_MOST):
                 exact = self._exact(queries[open_rows], k, admitted)
                 ids[open_rows], scores[open_rows], few[open_rows] = exact.ids, exact.scores, False
+                scored = len(open_rows)
                 break
             selector = bar.selector() if bar and selecting else None
             positions, rough = self.candidates(queries[open_rows], fetch, effort, selector, threads)
@@ -222,10 +234,10 @@ class Segment:
             sure = enough
             if self.kind.lossless:
                 # What FAISS left out scores at most its last score, give or take rounding.
-                sure = enough & (rough[:, -1] + ROUNDING * lengths[open_rows] < found.scores[:, -1])
+                sure = enough & (rough[:, -1] + rounding * lengths[open_rows] < found.scores[:, -1])
             open_rows = open_rows[~(sure | ended)] if fetch < reachable else open_rows[:0]
             fetch *= 4
-        return Neighbors(ids, scores), few
+        return Neighbors(ids, scores), few, scored
 
     def candidates(
         self, queries: NDArray[np.float32], fetch: int, effort: Effort, selector: Any | None, threads: int | None
@@ -236,8 +248,8 @@ class Segment:
 
         width, count, kind = queries.shape[1], self.record.count, self.kind
         nprobe, ef_search = min(effort.nprobe, max(kind.nlist, 1)), min(max(effort.ef_search, fetch), count)
-        if self.gpu is not None:
-            return self.gpu.search(self.faiss, kind, queries, fetch, nprobe)
+        if self.gpus is not None:
+            return self.gpus.search(self._copies, kind, queries, fetch, nprobe)
         params = search_parameters(kind, nprobe, ef_search, selector)
         scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph or count)
         most = min(math.ceil(len(queries) * scanned * width / PART_PRODUCTS), threads or faiss.omp_get_max_threads())
