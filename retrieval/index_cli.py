@@ -70,11 +70,12 @@ def info(
 def verify(
     folder: Annotated[Path, typer.Argument(help="INDEX or EMBEDDINGS folder.")],
 ) -> None:
-    """Check every file of an INDEX or EMBEDDINGS folder: sizes, sha256, row counts, unit rows.
+    """Check every file of an INDEX or EMBEDDINGS folder: sizes, sha256, row counts, unit rows; recall on a sample.
 
     Example: beholder index verify pictures.index
     """
     from indexes.manifest import MANIFEST
+    from indexes.sampled import sampled_recall
     from indexes.search import verify_index
     from indexes.shards import verify as verify_embeddings
 
@@ -82,6 +83,12 @@ def verify(
     embeddings = path.is_file() and b'"beholder-embeddings"' in path.read_bytes()
     files = verify_embeddings(folder) if embeddings else verify_index(folder)
     print(f"{folder}: {files} files as they should be")
+    found = None if embeddings else sampled_recall(folder)
+    if found is not None:
+        print(
+            f"knn_recall@10 {found.knn_recall:.3f} ({found.interval[0]:.3f} to {found.interval[1]:.3f}) "
+            f"on {found.queries} {found.kind} queries"
+        )
 
 
 for verb in (update, add, remove, merge, compact, duplicates, export):
