@@ -134,6 +134,34 @@ def speed_search(
     _finish(measure(config), out, as_json)
 
 
+@speed.command("index")
+def speed_index(
+    count: Annotated[list[int] | None, typer.Option(help="Vectors (repeatable); else 100,000.")] = None,
+    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
+    knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the sweep.")] = 0.95,
+    memory: Annotated[str, typer.Option(help="Bound that both sides are given, such as 1GiB.")] = "4GiB",
+    batch: Annotated[list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")] = None,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
+    autofaiss: Annotated[
+        Path | None, typer.Option(help="Python of an environment with autofaiss; see benchmarks/peers/autofaiss.")
+    ] = None,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Build, memory, recall and queries/s of the index that the planner chooses, beside autofaiss's.
+
+    Example: beholder bench speed index --count 100000 --memory 1GiB --autofaiss autofaiss/bin/python
+    """
+    from .speed_index import SpeedIndexConfig, measure
+
+    run_name = _run_name(name, out, Path("speed-index"))
+    counts, batches = tuple(count or (100_000,)), tuple(batch or (1, 64))
+    config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
+    _finish(measure(config), out, as_json)
+
+
 @app.command()
 def report(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")] = False,

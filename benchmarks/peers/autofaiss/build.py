@@ -1,0 +1,45 @@
+"""Builds what autofaiss builds by itself from a folder of .npy vectors under a bound of memory, and prints what
+it took as JSON. Started by `beholder bench speed index --autofaiss PYTHON`, in autofaiss's own environment.
+
+Usage: python build.py VECTORS_FOLDER INDEX_FILE MEMORY_BYTES
+"""
+
+import json
+import sys
+import time
+from importlib import import_module
+from importlib.metadata import version
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[3]))
+from indexes.memory import PeakMemory  # needs the standard library alone; measures ours too
+
+
+def main() -> None:
+    vectors, index, memory = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    autofaiss = import_module("autofaiss")  # not in the environment that checks types
+
+    bound = f"{memory // 1_000_000}MB"  # the unit that it reads
+    started = time.perf_counter()
+    with PeakMemory() as peak:
+        _, about = autofaiss.build_index(
+            embeddings=vectors,
+            index_path=index,
+            index_infos_path=f"{index}.json",
+            max_index_memory_usage=bound,
+            current_memory_available=bound,
+            metric_type="ip",
+            verbose=30,
+        )
+    answer = {
+        "seconds": time.perf_counter() - started,
+        "peak_bytes": peak.bytes,
+        "factory": about["index_key"],
+        "parameters": about["index_param"],
+        "version": version("autofaiss"),
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()

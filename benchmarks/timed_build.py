@@ -1,0 +1,35 @@
+"""A build of an index in a process of its own, so that its memory can be told; prints what it took as JSON.
+
+Usage: python -m benchmarks.timed_build EMBEDDINGS INDEX QUERIES.npy KNN_RECALL MEMORY_BYTES
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+
+def main() -> None:
+    embeddings, index, queries, knn_recall, memory = sys.argv[1:]
+    import faiss  # noqa: F401  before the clock: a program imports once
+    import numpy as np
+
+    from indexes.build import IndexConfig, build_index
+    from indexes.memory import PeakMemory
+
+    vectors = np.load(queries)
+    config = IndexConfig(knn_recall=float(knn_recall), memory=int(memory))
+    started = time.perf_counter()
+    with PeakMemory() as peak:
+        manifest = build_index(Path(embeddings), Path(index), config, query_vectors=vectors, query_kind="text")
+    answer = {
+        "seconds": time.perf_counter() - started,
+        "peak_bytes": peak.bytes,
+        "factory": manifest.factory,
+        "parameters": manifest.parameters,
+    }
+    print(json.dumps(answer))
+
+
+if __name__ == "__main__":
+    main()
