@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from indexes.errors import BeholderError
 
 from .archives import Archive, Columns, Picture, content_of
-from .images import list_pictures
+from .images import SUFFIXES, list_pictures
 from .patterns import expand, gaps, is_pattern, literal_folder
 
 EXPECTED = "a folder of pictures, tars, Parquet files or a Hugging Face dataset on disk"
@@ -112,33 +112,27 @@ def _of_folder(folder: Path) -> Source:
     if is_dataset(folder):
         folder = folder.absolute()
         return Source(folder.parent, (folder.name,), (folder.name,))
-    archives = _archives_in(folder)
-    pictures = _has_picture(folder)
+    archives, pictures = _look(folder)
     if pictures or not archives:
         notes = (f"{len(archives)} archives beside the pictures were left aside; name them to embed them",)
         return Source(folder, notes=notes if archives and pictures else ())
     return Source(folder, tuple(archives), (".",), tuple(gaps(archives)))
 
 
-def _archives_in(folder: Path) -> list[str]:
+def _look(folder: Path) -> tuple[list[str], bool]:
     """Sorted paths under the folder of its tars, else of its Parquet files (beside tars those are img2dataset's
-    metadata, which the tars hold too)."""
-    every = []
+    metadata, which the tars hold too), and whether there is a picture."""
+    every, pictures = [], False
     for place, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        every += [Path(place, name) for name in files if not name.startswith(".") and is_archive_name(name)]
-    tars = [path for path in every if path.suffix != ".parquet"]
-    return sorted(path.relative_to(folder).as_posix() for path in tars or every)
-
-
-def _has_picture(folder: Path) -> bool:
-    from .images import SUFFIXES
-
-    for _, folders, files in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        if any(Path(name).suffix.lower() in SUFFIXES and not name.startswith(".") for name in files):
-            return True
-    return False
+        for name in files:
+            if name.startswith("."):
+                continue
+            if is_archive_name(name):
+                every.append(Path(place, name))
+            pictures = pictures or os.path.splitext(name)[1].lower() in SUFFIXES
+    tars = [path for path in every if path.suffix != ".parquet"]
+    return sorted(path.relative_to(folder).as_posix() for path in tars or every), pictures
 
 
 def _rooted(source: Source, old_root: Path | None) -> Source:
