@@ -414,3 +414,25 @@ def test_a_gallery_shows_pictures_out_of_a_tar(pictures: Path, tmp_path: Path) -
     import base64
 
     assert Image.open(io.BytesIO(base64.b64decode(shown))).size == (48, 48)
+
+
+def test_names_that_a_shell_wrote_out_are_all_sources(monkeypatch: pytest.MonkeyPatch) -> None:
+    """clip-retrieval reads only one file where the shell has expanded the pattern."""
+    import typer
+    from typer.testing import CliRunner
+
+    from retrieval import cli
+
+    called: list[object] = []
+
+    def fake(source: object, embeddings: Path, *_: object, **__: object) -> EmbedReport:
+        called.extend([source, embeddings])
+        return EmbedReport(count=3, notes=["*.tar: 1 of the numbers 0 to 3 are missing (first: 2)"])
+
+    monkeypatch.setattr("retrieval.pipeline.embed", fake)
+    app = typer.Typer()
+    app.command()(cli.embed)
+    done = CliRunner().invoke(app, ["0.tar", "1.tar", "3.tar", "out.emb"])
+    assert called == [["0.tar", "1.tar", "3.tar"], Path("out.emb")]
+    assert done.stdout == "out.emb: 3 pictures (0 new, 0 changed, 0 removed, 0 rejected)\n"
+    assert done.stderr == "note: *.tar: 1 of the numbers 0 to 3 are missing (first: 2)\n"
