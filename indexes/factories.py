@@ -24,8 +24,9 @@ TRAINED_LEAST = 16  # training rows per list: with fewer, centres are the rows t
 BLOCK_ROWS = 16_384  # vectors that a build turns into float32 at once
 BLOCK_COPIES = 4  # float16, float32, the rotated ones, and FAISS's own scratch of a block
 GPU_PIECES = {1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96}  # FAISS's wiki, "Faiss on the GPU"
+TRIAL_ROWS = 20_000  # vectors that the planner tries a kind on
 OPQ_ROWS = 16_384  # that a rotation is trained on: FAISS's own 65,536 took minutes
-FIXED_BYTES = 24 << 20  # a table of items, Arrow's and the allocator's own
+FIXED_BYTES = 64 << 20  # a table of items, queries and their answers, Arrow's pools and the allocator's own
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ def build_bytes(factory: str, count: int, dimension: int, most: int = 262_144, m
     growth = 2.0 if kind.fast else 1.0
     adding = growth * bytes_of(factory, count, dimension) + BLOCK_COPIES * BLOCK_ROWS * 4 * dimension
     adding += 8 * count * bool(kind.lists)  # each vector's list
-    return int(max(training, adding)) + FIXED_BYTES
+    trial = 3 * 4 * dimension * min(TRIAL_ROWS, count)
+    return int(max(training, adding, trial)) + FIXED_BYTES
 
 
 @dataclass(frozen=True)

@@ -57,9 +57,7 @@ def gather(rows: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float32]:
 def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progress) -> Any:
     """A FAISS index that holds the rows, numbered from 0 in their order. progress(done, total) counts vectors."""
     kind = parse(factory)
-    # A rotation's small matrix products lose more to joining threads than they gain: 14 s with two, 6 with one.
-    with faiss_threads(1 if kind.opq else training.threads, rows.dimension):
-        index = _trained(factory, rows, training)
+    index = _trained(factory, rows, training)
     with faiss_threads(1 if kind.graph else training.threads, rows.dimension):
         if kind.lists and not kind.fast and not kind.opq:
             _fill_lists(index, rows, progress)
@@ -89,9 +87,24 @@ def _trained(factory: str, rows: Vectors, training: Training) -> Any:
         rotation.pq = pieces
     count = training_rows(kind, rows.count, rows.dimension, training.train_rows, training.memory)
     if count:
-        sample = np.sort(np.random.default_rng(training.seed).permutation(rows.count)[:count])
-        index.train(gather(rows, sample))
+        sample = gather(rows, np.sort(np.random.default_rng(training.seed).permutation(rows.count)[:count]))
+        if kind.codes == "PQ" and kind.lists and not kind.opq:
+            _train_lists(inner, sample, training)
+        # Small products lose more to joining threads than they gain: OPQ took 14 s with two, 6 with one.
+        with faiss_threads(1 if kind.codes == "PQ" else training.threads, rows.dimension):
+            index.train(sample)
     return index
+
+
+def _train_lists(index: Any, sample: NDArray[np.float32], training: Training) -> None:
+    """Finds the lists' centres with all threads; FAISS then trains the codes alone."""
+    import faiss
+
+    coarse: Any = faiss.index_factory(sample.shape[1], f"IVF{index.nlist},Flat", faiss.METRIC_INNER_PRODUCT)
+    _set(coarse.cp, seed=training.seed, niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1)
+    with faiss_threads(training.threads, sample.shape[1]):
+        coarse.train(sample)
+    index.quantizer.add(coarse.quantizer.reconstruct_n(0, index.nlist))
 
 
 def _set(thing: Any, **values: Any) -> None:

@@ -16,11 +16,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from .errors import ConditionFailed
-from .factories import Candidate, candidate, candidates, growth, parse, rescaled
+from .factories import TRIAL_ROWS, Candidate, candidate, candidates, growth, parse, rescaled
 from .faiss_build import Vectors, gather
 from .fit import fit
 from .index_config import FLAT_UP_TO, IndexConfig
-from .memory import shown
+from .memory import give_back, shown
 from .recall import Queries, answered, latency_ms
 from .search import Index
 from .segment_writer import Rows, write_segment
@@ -28,7 +28,6 @@ from .segments import IndexManifest
 from .shards import ITEM_COLUMNS, EncoderRecord
 from .vectors import Block
 
-SAMPLE = 20_000  # vectors of a trial: the kinds differ by more than their order changes above (decision 0002)
 TRIAL_QUERIES = 256
 NEARLY = 1.1  # among candidates predicted within a tenth of the quickest, the smallest is built
 
@@ -108,8 +107,8 @@ def rank(trials: list[Trial]) -> list[Trial]:
 
 
 def _sample(rows: Vectors, seed: int) -> Rows:
-    """At most SAMPLE random rows, numbered from 0, with items that say nothing."""
-    count = min(SAMPLE, rows.count)
+    """At most TRIAL_ROWS random rows, numbered from 0, with items that say nothing."""
+    count = min(TRIAL_ROWS, rows.count)
     vectors = gather(rows, np.sort(np.random.default_rng(seed + 3).permutation(rows.count)[:count])).astype(np.float16)
     ids = np.arange(count)
 
@@ -138,6 +137,7 @@ def _trial(
     if place.exists():
         shutil.rmtree(place)
     segment = write_segment(place, "trial", sample, factory, config.training)
+    give_back()
     encoder = EncoderRecord("trial", "", "", rows.dimension, {})
     IndexManifest(encoder, "", "", factory, {}, {}, (segment,), sample.count, sample.count).write(place)
     index = Index(place, config.device, False)
