@@ -63,7 +63,7 @@ def build(
     with as_embeddings(embeddings, index, model, device) as source, progress_line("vectors") as progress:
         vectors = None
         if queries is not None or query_vectors is not None:
-            vectors = _vectors(queries, query_vectors, model or Embeddings(source).manifest.encoder.name)
+            vectors = encoded_queries(queries, query_vectors, model or Embeddings(source).manifest.encoder.name)
         manifest = build_index(
             source,
             index,
@@ -119,13 +119,13 @@ def tune(
 
     vectors = None
     if queries is not None or query_vectors is not None:
-        vectors = _vectors(queries, query_vectors, model or IndexManifest.read(index).encoder.name)
+        vectors = encoded_queries(queries, query_vectors, model or IndexManifest.read(index).encoder.name)
     kind = "text" if queries is not None else "vectors"
     manifest = tune_index(index, query_vectors=vectors, query_kind=kind, knn_recall=knn_recall, threads=threads)
     _print_built(index, manifest, as_json)
 
 
-def _vectors(queries: Path | None, query_vectors: Path | None, model: str) -> "NDArray[Any]":
+def encoded_queries(queries: Path | None, query_vectors: Path | None, model: str) -> "NDArray[Any]":
     """The queries (Q, D) of a file of texts, or of vectors."""
     from indexes.errors import BeholderError
 

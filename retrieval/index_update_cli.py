@@ -26,6 +26,12 @@ def update(
     captions: Annotated[
         str | None, typer.Option(help="TSV with columns file (or image) and caption (or title).")
     ] = None,
+    knn_recall: Annotated[float | None, typer.Option(help="Of a new index, default 0.95: see `index build`.")] = None,
+    memory: Annotated[str | None, typer.Option(help="Of a new index: most that it may hold, as 4GiB.")] = None,
+    queries: Annotated[Path | None, typer.Option(help="Of a new index: text queries to tune it on.")] = None,
+    factory: Annotated[
+        str | None, typer.Option(help="Of a new index: FAISS's name of its kind; none: planned.")
+    ] = None,
     embeddings: Annotated[
         Path | None, typer.Option(help="Folder to keep the vectors in; default: INDEX/embeddings.")
     ] = None,
@@ -37,6 +43,12 @@ def update(
 
     Example: beholder index update pictures.index ~/Pictures
     """
+    from indexes.build import IndexConfig, build_index
+    from indexes.errors import BeholderError
+    from indexes.manifest import MANIFEST
+    from indexes.memory import parse_size
+
+    from .index_build_cli import encoded_queries
     from .pipeline import EmbedConfig
     from .progress import progress_line
     from .update import update_index
@@ -49,8 +61,25 @@ def update(
         device=device,
         captions=captions,
     )
+    asked = {"--knn-recall": knn_recall, "--memory": memory, "--queries": queries, "--factory": factory}
+    given = [name for name, value in asked.items() if value is not None]
+    if given and (index / MANIFEST).is_file():
+        remedy = f"Use `beholder index tune {index}`, or `index compact` for another kind."
+        raise BeholderError(f"{given[0]} for an index that is there", "a new index", remedy)
+    settings = IndexConfig(
+        factory=factory or "auto",
+        knn_recall=0.95 if knn_recall is None else knn_recall,
+        memory=parse_size(memory) if memory else 0,
+        measure=True,
+    )
+    # Before the pictures are embedded: a wrong file of queries is said at once.
+    vectors = encoded_queries(queries, None, model) if queries is not None else None
+
+    def build(made: Path, folder: Path) -> None:
+        build_index(made, folder, settings, query_vectors=vectors, query_kind="text" if queries else "vectors")
+
     with progress_line("pictures") as progress:
-        report = update_index(index, source, config, embeddings=embeddings, progress=progress)
+        report = update_index(index, source, config, build=build, embeddings=embeddings, progress=progress)
     for note in report.embedded.notes:
         print(f"note: {note}", file=sys.stderr)
     if as_json:
