@@ -20,7 +20,7 @@ PEER = """
 import faiss, json, numpy as np, pathlib
 def build_index(embeddings, index_path, index_infos_path, max_index_memory_usage, current_memory_available, metric_type,
                 verbose):
-    assert (max_index_memory_usage, current_memory_available, metric_type) == ("1073MB", "1073MB", "ip")
+    assert (max_index_memory_usage, current_memory_available, metric_type) == ("536MB", "1073MB", "ip")
     files = sorted(pathlib.Path(embeddings).iterdir())
     rows = np.concatenate([np.load(file) for file in files]).astype(np.float32)
     index = faiss.index_factory(rows.shape[1], "HNSW8", faiss.METRIC_INNER_PRODUCT)

@@ -19,18 +19,22 @@ def main() -> None:
     vectors, index, memory = sys.argv[1], sys.argv[2], int(sys.argv[3])
     autofaiss = import_module("autofaiss")  # not in the environment that checks types
 
-    bound = f"{memory // 1_000_000}MB"  # the unit that it reads
+    # The bound is that of the build's working set; autofaiss wants the index's own bound below it, and by default
+    # gives it half (16 of 32 GB).
+    available, index_most = f"{memory // 1_000_000}MB", f"{memory // 2_000_000}MB"
     started = time.perf_counter()
     with PeakMemory() as peak:
         _, about = autofaiss.build_index(
             embeddings=vectors,
             index_path=index,
             index_infos_path=f"{index}.json",
-            max_index_memory_usage=bound,
-            current_memory_available=bound,
+            max_index_memory_usage=index_most,
+            current_memory_available=available,
             metric_type="ip",
             verbose=30,
         )
+    if about is None:
+        raise SystemExit("autofaiss logged an error and built nothing")
     answer = {
         "seconds": time.perf_counter() - started,
         "peak_bytes": peak.bytes,
