@@ -1,6 +1,7 @@
 """One writer per folder. Readers take no lock: they see the old manifest or the new one."""
 
 import fcntl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +9,8 @@ from pathlib import Path
 from .errors import BeholderError
 
 LOCK = ".lock"
+# A child process that another thread starts holds our open files for a moment, locks included.
+PATIENCE_S = 2.0
 
 
 @contextmanager
@@ -17,8 +20,13 @@ def locked(folder: Path) -> Iterator[None]:
     Raises BeholderError while another process (or another call of this one) writes the folder.
     """
     with (folder / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BeholderError(f"another run is writing {folder}", "one at a time", "Wait for it.") from error
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError as error:
+                if time.monotonic() > until:
+                    raise BeholderError(f"another run is writing {folder}", "one at a time", "Wait for it.") from error
+                time.sleep(PATIENCE_S / 40)
         yield

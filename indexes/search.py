@@ -33,7 +33,7 @@ class Index:
     opened, and its files, whatever is done to the folder meanwhile."""
 
     def __init__(self, folder: Path, device: str, mmap: bool) -> None:
-        self.folder, self.device = folder, device
+        self.folder, self.device, self.mapped = folder, device, mmap
         self.manifest = IndexManifest.read(folder)
         gpus, dimension = gpus_of(device), self.manifest.dimension
         self._segments = [Segment(folder, record, dimension, mmap) for record in self.manifest.segments]
@@ -49,6 +49,15 @@ class Index:
 
     def __len__(self) -> int:
         return self.manifest.count
+
+    def memory(self) -> dict[str, int]:
+        """Bytes: `held` in main memory (or on GPUs), `mapped` from disk, of which the system keeps in memory what
+        is used and there is room for. Items count as mapped until they are first asked for."""
+        records = [segment.record for segment in self._segments]
+        faiss = sum(record.faiss.bytes for record in records)
+        mapped = sum(record.vectors.bytes + record.items.bytes for record in records)
+        ids = sum(segment.ids.nbytes for segment in self._segments)
+        return {"held": ids, "mapped": mapped + faiss} if self.mapped else {"held": ids + faiss, "mapped": mapped}
 
     def search(
         self,
@@ -155,9 +164,29 @@ class Index:
             yield from segment.live_blocks(rows)
 
 
-def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -> Index:
-    """The index of a finished INDEX folder. mmap leaves vectors on disk, to be read when a search touches
-    them.
+def available_bytes() -> int | None:
+    """Memory that the system, and the group of processes that this one is in, can still give; None where Linux
+    does not say."""
+    known = []
+    for line in Path("/proc/meminfo").read_text().splitlines() if Path("/proc/meminfo").exists() else ():
+        if line.startswith("MemAvailable:"):
+            known.append(int(line.split()[1]) * 1024)
+    most, used = Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory.current")
+    if most.exists() and used.exists() and most.read_text().strip() != "max":
+        known.append(int(most.read_text()) - int(used.read_text()))
+    return min(known, default=None)
+
+
+def _must_map(manifest: IndexManifest) -> bool:
+    """Whether FAISS's files leave no room in memory; a tenth is for the search itself."""
+    available = available_bytes()
+    return available is not None and sum(segment.faiss.bytes for segment in manifest.segments) > 0.9 * available
+
+
+def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool | None = None) -> Index:
+    """The index of a finished INDEX folder. mmap leaves FAISS's files on disk, to be read when a search touches
+    them: slower at first, in little memory. By default so where they are larger than the memory that is
+    available; `Index.mapped` says which.
 
     device: cpu, cuda (all GPUs), cuda:N or cuda:N,M; several GPUs hold a copy each, or a part where one is too
     small. A folder that was neither written nor opened here before is checked first (safety.py). Raises FormatError
@@ -167,11 +196,12 @@ def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool = False) -
     folder = Path(folder)
     for _ in range(OPENINGS - 1):
         before = manifest_of(folder)
+        mapped = _must_map(before) if mmap is None else mmap
         try:
-            admit(folder, mapped=mmap)
-            return Index(folder, device, mmap)
+            admit(folder, mapped=mapped)
+            return Index(folder, device, mapped)
         except FormatError:
             if manifest_of(folder) == before:
                 raise
-    admit(folder, mapped=mmap)
-    return Index(folder, device, mmap)
+    admit(folder, mapped=mapped)
+    return Index(folder, device, mapped)
