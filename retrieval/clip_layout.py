@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -76,19 +77,21 @@ def read_layout(folder: Path, embeddings: Path, encoder: EncoderRecord) -> Embed
     for _, metadata in pairs:
         columns = _columns(pq.read_schema(str(metadata))) | columns
     shards: list[ShardRecord] = []
-    next_id = 0
+    next_id, root = 0, _root(pairs)
     for vectors_path, metadata in pairs:
         vectors = _open(vectors_path, encoder)
         for start, table in _pieces(metadata, len(vectors)):
             ids = np.arange(next_id, next_id + table.num_rows, dtype=np.int64)
             rows = _unit(vectors[start : start + len(ids)], f"{vectors_path}, from row {start}")
             halves = rows.astype(np.float16)
-            shards.append(write_shard(embeddings, len(shards), ids, halves, _items(ids, halves, table, columns, start)))
+            shards.append(
+                write_shard(embeddings, len(shards), ids, halves, _items(ids, halves, table, columns, start, root))
+            )
             next_id += len(ids)
     write_bytes_atomic(embeddings / "rejected.jsonl", b"")
     manifest = EmbeddingsManifest(
         encoder=encoder,
-        source=relative(folder, embeddings),
+        source=relative(root or folder, embeddings),
         count=next_id,
         rejected=record_file(embeddings, "rejected.jsonl"),
         shards=tuple(shards),
@@ -97,6 +100,25 @@ def read_layout(folder: Path, embeddings: Path, encoder: EncoderRecord) -> Embed
     )
     manifest.write(embeddings)
     return manifest
+
+
+def _root(pairs: list[tuple[Path, Path]]) -> Path | None:
+    """The folder that all pictures lie under, where `image_path` is absolute as for a folder of files; else None."""
+    ends: list[str] = []
+    for _, metadata in pairs:
+        if "image_path" not in pq.read_schema(str(metadata)).names:
+            return None
+        found = pc.min_max(pq.read_table(str(metadata), columns=["image_path"]).column(0)).as_py()
+        ends += [str(value) for value in found.values() if value is not None]
+    # All paths share what the first and the last in order share.
+    if not ends or not min(ends).startswith("/") or not max(ends).startswith("/"):
+        return None
+    return Path(os.path.commonpath([os.path.dirname(min(ends)), os.path.dirname(max(ends))]))
+
+
+def _uri(row: dict[str, Any], number: int, root: Path | None) -> str:
+    name = str(row.get("image_path") or row.get("url") or number)
+    return os.path.relpath(name, root) if root is not None and name.startswith("/") else name
 
 
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
@@ -157,12 +179,17 @@ def _columns(schema: Any) -> dict[str, str]:
 
 
 def _items(
-    ids: NDArray[np.int64], vectors: NDArray[np.float16], table: Any, columns: dict[str, str], start: int
+    ids: NDArray[np.int64],
+    vectors: NDArray[np.float16],
+    table: Any,
+    columns: dict[str, str],
+    start: int,
+    root: Path | None,
 ) -> Any:
     rows = table.to_pylist()
     items = {
         "id": ids,
-        "uri": [str(row.get("image_path") or row.get("url") or start + at) for at, row in enumerate(rows)],
+        "uri": [_uri(row, start + at, root) for at, row in enumerate(rows)],
         "sha256": [
             row.get("sha256") or sha256_bytes(vector.tobytes()) for row, vector in zip(rows, vectors, strict=True)
         ],
@@ -189,12 +216,15 @@ def _fitted(value: Any, kind: str) -> Any:
 def write_layout(index: Index, folder: Path) -> int:
     """Writes the live pictures of an index as a clip-retrieval folder; the number of pictures.
 
-    Vectors are float16, metadata hold `image_path`, `caption` and every other column. The folder appears when it is
-    whole. Raises BeholderError where it is there already.
+    Vectors are float16, metadata hold `image_path` (whole paths), `caption` and every other column. The folder appears
+    when it is complete. Raises BeholderError where it is there already.
     """
     if folder.exists():
         raise BeholderError(f"{folder} is there already", "a new folder", "Choose another name.")
     ids, items = index.live_ids(), index.items_table()
+    root = (index.folder / index.manifest.source).resolve()
+    paths = pa.array([os.fspath(root / uri) for uri in items.column("uri").to_pylist()], pa.string())
+    items = items.set_column(items.column_names.index("uri"), "uri", paths)
     items = items.rename_columns(["image_path" if name == "uri" else name for name in items.column_names])
     temporary = folder.with_name(f".{folder.name}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)

@@ -105,7 +105,10 @@ def test_an_exported_index_reads_back_to_the_same_search(tmp_path: Path, monkeyp
     first, second = index.search(queries, 5), again.search(queries, 5)
     assert np.array_equal(first.ids, second.ids)
     np.testing.assert_allclose(first.scores, second.scores, atol=1e-3)
-    assert again.items(first.ids[0]).column("url").to_pylist() == index.items(first.ids[0]).column("url").to_pylist()
+    for column in ("url", "uri"):
+        found = [opened.items(first.ids[0]).column(column).to_pylist() for opened in (index, again)]
+        assert found[0] == found[1]
+    assert (again.folder / again.manifest.source).resolve() == (index.folder / index.manifest.source).resolve()
     with pytest.raises(BeholderError, match="is there already"):
         write_layout(index, tmp_path / "out")
 
