@@ -1,6 +1,11 @@
 """`index update`: whatever the source became, the index holds what a new one would, and embeds only what is new."""
 
 import os
+import random
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +17,7 @@ from indexes.search import verify_index
 from retrieval import update as updates
 from retrieval.pipeline import EmbedConfig
 from retrieval.update import UpdateReport, update_index
-from tests.conftest import write_pictures
+from tests.conftest import ROOT, write_pictures
 from tests.retrieval.test_sources import Colours, embedded, write_tar
 
 QUERIES = np.eye(8, dtype=np.float32)
@@ -160,3 +165,43 @@ def test_an_index_that_outgrew_its_kind_is_tuned_as_the_new_one(
     assert report.measured is not None
     assert report.measured["knn_recall"] >= report.measured["target"]
     assert answers(index) == fresh(pictures, tmp_path / "fresh")
+
+
+CHILD = """
+import sys
+from pathlib import Path
+from tests.retrieval.test_update import updated
+print("started", flush=True)
+updated(Path(sys.argv[1]), Path(sys.argv[2]))
+"""
+
+
+def start_update(index: Path, pictures: Path) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", CHILD, str(index), str(pictures)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def test_sigkill_at_any_moment_leaves_an_index_that_answers_and_a_rerun_finishes(
+    pictures: Path, tmp_path: Path
+) -> None:
+    drawn = random.Random(time.time())
+    started = time.monotonic()
+    updated(tmp_path / "straight", pictures)
+    spent = time.monotonic() - started
+    index = tmp_path / "index"
+    updated(index, pictures)
+    for number in range(3):
+        (pictures / f"p{number:03d}.jpg").unlink()
+        write_pictures(pictures / str(number), 2, seed=30 + number)
+        child = start_update(index, pictures)
+        assert child.stdout is not None
+        assert child.stdout.readline() == "started\n"
+        time.sleep(drawn.random() * 1.2 * spent)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        held = {row[0] for row in answers(index)[0]}
+        assert {f"p{n:03d}.jpg" for n in range(number + 1, 20)} <= held  # what stays in the source was never missing
+        again = start_update(index, pictures)
+        assert again.wait(timeout=200) == 0
+        assert answers(index) == fresh(pictures, tmp_path / f"fresh{number}")
+        assert verify_index(index)
