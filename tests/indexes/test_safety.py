@@ -19,6 +19,7 @@ from indexes.errors import FormatError
 from indexes.manifest import record_file
 from indexes.safety import admit, check_files, remember
 from indexes.segments import IndexManifest, write_tombstones
+from indexes.structure import check_structure
 
 WIDTH = 32
 FACTORIES = ["Flat", "SQfp16", "IVF16,Flat", "IVF16,SQ8", "OPQ8_32,IVF16,PQ8x4fs", "HNSW8", "HNSW8_SQ8", "IVF16,RaBitQ"]
@@ -244,3 +245,25 @@ def test_five_hundred_damaged_folders_are_an_error_line_or_an_answer(folders, tm
     outcomes = campaign(folders, tmp_path, range(1000, 1500))
     assert outcomes.count("refused") > 250
     assert "answer" in outcomes
+
+
+def test_a_link_to_a_vector_that_is_not_there_is_found(vectors):
+    index = faiss.index_factory(16, "HNSW8", faiss.METRIC_INNER_PRODUCT)
+    index.add(vectors(300, 16))
+    graph = faiss.downcast_index(index).hnsw
+    links = faiss.rev_swig_ptr(graph.neighbors.data(), graph.neighbors.size())
+    check_structure(index, 300)
+    links[100] = 300
+    with pytest.raises(FormatError, match="a neighbour that is not there"):
+        check_structure(index, 300)
+
+
+def test_a_list_that_names_a_vector_twice_or_none_at_all_is_found(vectors):
+    rows = vectors(300, 16)
+    for number, found in [(-5, "not there"), (300, "not there"), (7, "twice")]:
+        index = faiss.index_factory(16, "IVF4,Flat", faiss.METRIC_INNER_PRODUCT)
+        index.cp.min_points_per_centroid = 1
+        index.train(rows)
+        index.add_with_ids(rows, np.concatenate([np.arange(299), [number]]))
+        with pytest.raises(FormatError, match=found):
+            check_structure(index, 300)
