@@ -7,6 +7,7 @@ test_factories.py does so again).
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .errors import BeholderError
@@ -26,7 +27,8 @@ BLOCK_COPIES = 4  # float16, float32, the rotated ones, and FAISS's own scratch 
 GPU_PIECES = {1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96}  # FAISS's wiki, "Faiss on the GPU"
 TRIAL_ROWS = 20_000  # vectors that the planner tries a kind on
 OPQ_ROWS = 16_384  # that a rotation is trained on: FAISS's own 65,536 took minutes
-FIXED_BYTES = 64 << 20  # a table of items, queries and their answers, Arrow's pools and the allocator's own
+AGAIN_WIDTHS = 14  # scoring a candidate again costs as much as scanning 14 * D bytes of codes (64-d, SQ8 and PQ)
+FIXED_BYTES = 96 << 20  # items, answers to queries, candidates scored again, pools of Arrow and the allocator
 
 
 @dataclass(frozen=True)
@@ -202,6 +204,18 @@ def candidates(
 def _divisor(dimension: int, wanted: int) -> int:
     """The greatest divisor of the width that is at most `wanted`, and at least 1."""
     return next(d for d in range(max(wanted, 1), 0, -1) if dimension % d == 0)
+
+
+def work(kind: Kind, count: int, dimension: int, parameters: Mapping[str, int], k: int) -> float:
+    """What a search touches, in bytes of codes: to compare settings of one kind without a clock, so that the
+    same build chooses the same ones."""
+    scanned = float(count)
+    if kind.lists:
+        scanned = count * min(1.0, parameters["nprobe"] / kind.lists)
+    elif kind.graph:
+        scanned = parameters["efSearch"] * kind.graph
+    again = parameters.get("candidates", 0) * k * AGAIN_WIDTHS * dimension
+    return scanned * code_bytes(kind, dimension) + again
 
 
 def growth(factory: str, sample: int, count: int) -> float:

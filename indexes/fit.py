@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from .factories import Kind
+from .factories import Kind, work
 from .recall import Queries, shares
 from .search import Index
 
@@ -63,7 +63,7 @@ def fit(
     whole_curve: bool = False,
 ) -> Fit:
     """The smallest nprobe or efSearch (doubling, then halving the step down to a sixteenth) that meets the
-    target; with lossy codes the number of candidates whose smallest effort is quickest.
+    target; with lossy codes the number of candidates whose smallest effort is the least work.
 
     whole_curve: also the doublings above the chosen one, until nothing is left to gain. Raises nothing where
     the target is out of reach: see Fit.chosen.
@@ -78,10 +78,13 @@ def fit(
         tried.append(Point(parameters, float(values.mean()), qps))
         return tried[-1]
 
+    def cost(point: Point) -> float:
+        return work(kind, len(index), index.manifest.dimension, point.parameters, queries.answers.shape[1])
+
     chosen: Point | None = None
     for candidates in CANDIDATES if kind.lossy else (0,):
         found = _least(at, {"candidates": candidates} if candidates else {}, kind, len(index), target)
-        if found and chosen and found.qps <= chosen.qps:
+        if found and chosen and cost(found) >= cost(chosen):
             break
         chosen = found or chosen
     if whole_curve and kind.parameter:

@@ -1,5 +1,6 @@
 """Sizes of memory: as people write them, and the most that a piece of work held."""
 
+import importlib
 import re
 import resource
 import sys
@@ -34,11 +35,13 @@ def shown(size: float) -> str:
 class PeakMemory:
     """Context: `bytes` is the most anonymous memory that the process held beyond what it held at the start.
 
-    Memory-mapped files do not count: the system takes their pages back when it needs them. Sampled every
-    EVERY_S on Linux; elsewhere the rise of the whole process's peak, mapped files included.
+    Memory-mapped files do not count: the system takes their pages back when it needs them. FAISS itself (some
+    100 MB once loaded) does not count either. Sampled every EVERY_S on Linux; elsewhere the rise of the whole
+    process's peak, mapped files included.
     """
 
     def __enter__(self) -> "PeakMemory":
+        importlib.import_module("faiss")
         self.bytes, self._start, self._done = 0, _held(), threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
         self._watcher.start()
