@@ -18,6 +18,11 @@ def is_pattern(name: str) -> bool:
     return bool(_BRACES.search(name) or _GLOB.search(name))
 
 
+def is_spelled_out(name: str) -> bool:
+    """Whether braces alone say which files are meant."""
+    return bool(_BRACES.search(name)) and not _GLOB.search(name)
+
+
 def literal_folder(pattern: str) -> Path:
     """The folder that all matches lie under, known without looking: uris do not move when more files match."""
     start = re.split(r"[{*?\[]", pattern, maxsplit=1)[0]

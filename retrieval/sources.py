@@ -15,7 +15,7 @@ from indexes.errors import BeholderError
 
 from .archives import Archive, Columns, Picture, content_of
 from .images import SUFFIXES, list_pictures
-from .patterns import expand, gaps, is_pattern, literal_folder
+from .patterns import expand, gaps, is_pattern, is_spelled_out, literal_folder
 
 EXPECTED = "a folder of pictures, tars, Parquet files or a Hugging Face dataset on disk"
 
@@ -75,6 +75,7 @@ def find_source(names: str | Path | Sequence[str | Path], old_root: Path | None 
         found = _of_folder(Path(given[0]))
         return found if found.archives is None else _rooted(found, old_root)
     paths: list[Path] = []
+    loose: list[Path] = []  # whatever was there: braces say which numbers they mean
     folders, notes = [], []
     for name in given:
         if is_pattern(name) and not Path(name).exists():
@@ -84,6 +85,7 @@ def find_source(names: str | Path | Sequence[str | Path], old_root: Path | None 
         else:
             matched = [Path(name)]
             folders.append(Path(name).parent)
+        loose += [] if is_spelled_out(name) else matched
         paths += matched
     for path in paths:
         if not path.exists():
@@ -97,9 +99,14 @@ def find_source(names: str | Path | Sequence[str | Path], old_root: Path | None 
     if len(set(paths)) != len(paths):
         raise BeholderError(f"{given} name an archive twice", "each once", "Name it once.")
     root = Path(os.path.commonpath([folder.absolute() for folder in folders]))
-    archives = sorted(Path(os.path.relpath(path.absolute(), root)).as_posix() for path in paths)
-    shown = tuple(Path(os.path.relpath(Path(name).absolute(), root)).as_posix() for name in given)
-    return _rooted(Source(root, tuple(archives), shown, (*notes, *gaps(archives))), old_root)
+    archives = sorted(_under(path, root) for path in paths)
+    notes += gaps([_under(path, root) for path in loose])
+    shown = tuple(_under(Path(name), root) for name in given)
+    return _rooted(Source(root, tuple(archives), shown, tuple(notes)), old_root)
+
+
+def _under(path: Path, root: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), root)).as_posix()
 
 
 def _of_folder(folder: Path) -> Source:

@@ -260,6 +260,7 @@ def test_a_range_with_missing_files_is_refused_and_a_gap_is_said(pictures: Path,
     assert find_source([shards / "00000.tar", shards / "00001.tar"]).archives == ("00000.tar", "00001.tar")
     assert find_source(shards / "*.tar").notes == ("*.tar: 1 of the numbers 0 to 3 are missing (first: 00002)",)
     assert find_source(shards).notes == ("*.tar: 1 of the numbers 0 to 3 are missing (first: 00002)",)
+    assert find_source(shards / "{00000,00003}.tar").notes == ()  # says itself which it means
     assert find_source(shards / "*3.tar").notes == (f"{shards / '*3.tar'} matches one file only",)
     with pytest.raises(BeholderError, match="matches no file"):
         find_source(shards / "*.tar.gz")
