@@ -83,6 +83,52 @@ def retrieval(
     _finish(measure(config), out, as_json)
 
 
+@app.command("index")
+def index_retrieval(
+    embeddings: Annotated[Path, typer.Argument(help="EMBEDDINGS that hold the table's pictures, and others.")],
+    table: Annotated[Path, typer.Argument(help="TSV of captions, with a header row.")],
+    text_column: Annotated[str, typer.Option(help="Column of captions; each one is a query.")] = "caption",
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
+    split: Annotated[str, typer.Option(help="The split that is asked; indexes are tuned on the rest.")] = "val",
+    factory: Annotated[
+        list[str] | None, typer.Option(help="Kind to force beside the planned one (repeatable); else IVF-SQ8, IVF-PQ.")
+    ] = None,
+    knn_recall: Annotated[float, typer.Option(help="Target that all are tuned to.")] = 0.95,
+    memory: Annotated[str, typer.Option(help="The planner's bound, such as 1GiB; else any.")] = "",
+    within: Annotated[float, typer.Option(help="Most that hit_rate@10 may lose; more ends with exit 1.")] = 0.01,
+    model: Annotated[str | None, typer.Option(help="Encoder; else that of the EMBEDDINGS.")] = None,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """hit_rate@10 of captions through the planned index, IVF-SQ8 and IVF-PQ, against exact search.
+
+    Example: beholder bench index all.emb captions.tsv --splits splits.tsv --split val
+    """
+    from .index_retrieval import IndexRetrievalConfig, check, measure
+
+    config = IndexRetrievalConfig(
+        embeddings=embeddings,
+        table=table,
+        text_column=text_column,
+        image_column=image_column,
+        splits=splits,
+        split=split,
+        factory=tuple(factory or ()),
+        knn_recall=knn_recall,
+        memory=memory,
+        within=within,
+        model=model,
+        seed=seed,
+        name=_run_name(name, out, Path("index-retrieval")),
+    )
+    run = measure(config)
+    _finish(run, out, as_json)
+    check(run, within)
+
+
 @speed.command("embed")
 def speed_embed(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
