@@ -209,6 +209,32 @@ def speed_index(
 
 
 @app.command()
+def scale(
+    embed: Annotated[Path, typer.Argument(help="A run of `bench speed embed`.")],
+    index: Annotated[Path, typer.Argument(help="A run of `bench speed index`.")],
+    pictures: Annotated[int, typer.Option(help="How many.")] = 1_000_000_000,
+    memory: Annotated[str, typer.Option(help="Of one machine, for its part of the index.")] = "64GiB",
+    cores: Annotated[int, typer.Option(help="Of one machine.")] = 16,
+    item_bytes: Annotated[int, typer.Option(help="Of a picture's row of items on disk.")] = 100,
+    core_hour: Annotated[float, typer.Option(help="Price of a core for an hour.")] = 0.04,
+    gigabyte_month: Annotated[float, typer.Option(help="Price of storing 10^9 bytes for a month.")] = 0.02,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Storage, time, machines and money of a corpus too large to try, worked out from two measured runs.
+
+    Example: beholder bench scale docs/results/speed-embed-mini.json docs/results/speed-index-100k.json
+    """
+    from .scale import ScaleConfig, measure
+
+    run_name = _run_name(name, out, Path("scale"))
+    prices = core_hour, gigabyte_month
+    config = ScaleConfig(embed, index, pictures, memory, cores, item_bytes, *prices, run_name)
+    _finish(measure(config), out, as_json)
+
+
+@app.command()
 def report(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")] = False,
     root: Annotated[Path, typer.Option(help="The repository.")] = Path("."),

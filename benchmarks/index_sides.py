@@ -38,8 +38,7 @@ class Side:
     default: int | None
     most: int  # effort beyond which nothing changes
     search: Callable[[Vectors, int | None, int | None], Ids]
-    seconds: float  # of the build
-    peak_bytes: int  # of the build
+    built: dict[str, Any]  # seconds, core_seconds and peak_bytes of the build
     index_bytes: int
 
 
@@ -62,9 +61,7 @@ def build_ours(embeddings: Path, place: Path, queries: Vectors, target: float, m
     lists = re.search(r"IVF(\d+)", answer["factory"])
     most = int(lists[1]) if lists else LADDER[-1]
     default = int(held[parameter]) if parameter else None
-    return Side(
-        "ours", answer["factory"], parameter, default, most, search, answer["seconds"], answer["peak_bytes"], size
-    )
+    return Side("ours", answer["factory"], parameter, default, most, search, answer, size)
 
 
 def build_autofaiss(python: Path, blocks: Sequence[npt.NDArray[Any]], place: Path, memory: int) -> Side:
@@ -101,8 +98,7 @@ def build_autofaiss(python: Path, blocks: Sequence[npt.NDArray[Any]], place: Pat
         int(found[2]) if found else None,
         int(lists[1]) if lists else LADDER[-1],
         search,
-        answer["seconds"],
-        answer["peak_bytes"],
+        answer,
         file.stat().st_size,
     )
 

@@ -130,8 +130,9 @@ def compare(
     for side in sides:
         recall = knn_recall(side.search(queries, None, None), exact, K)
         swept[side.name] = least_effort(side, queries, exact, config.knn_recall)
-        numbers[f"build, {side.name}"] = Number(side.seconds, "s")
-        numbers[f"build's peak memory, {side.name}"] = Number(side.peak_bytes / (1 << 20), "MiB")
+        numbers[f"build, {side.name}"] = Number(side.built["seconds"], "s")
+        numbers[f"build, {side.name}, of one core"] = Number(side.built["core_seconds"], "s")
+        numbers[f"build's peak memory, {side.name}"] = Number(side.built["peak_bytes"] / (1 << 20), "MiB")
         numbers[f"index, {side.name}"] = Number(side.index_bytes / count, "bytes/vector")
         numbers[f"knn_recall@{K} by itself, {side.name}"] = Number.of(bootstrap_mean(recall, seed=config.seed))
         numbers[f"knn_recall@{K} swept, {side.name}"] = Number(swept[side.name][1], "share", n=len(queries))
