@@ -27,7 +27,7 @@ class Training:
     """How FAISS is trained; the threads change no byte."""
 
     seed: int = 0  # of k-means and of its sample
-    train_rows: int = 262_144  # most rows that IVF is trained on: 8 * D bytes each while it trains
+    train_rows: int = 262_144  # most rows that IVF is trained on: 12 * D bytes each while it trains
     threads: int = 0  # 0: all cores
     memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
 

@@ -18,7 +18,7 @@ class IndexConfig:
     factory: str = "auto"  # FAISS's name, see factories.KNOWN; auto: planned, see planner.py
     threads: int = 0  # 0: all cores; changes no byte
     seed: int = 0  # of k-means, of the samples and of the bootstrap
-    train_rows: int = 262_144  # most rows that IVF is trained on: 8 * D bytes each while it trains
+    train_rows: int = 262_144  # most rows that IVF is trained on: 12 * D bytes each while it trains
     knn_recall: float = 0.95  # that search parameters are chosen for: share of the exact top 10 found
     memory: int = 0  # bytes that building and searching may hold beside mapped files, 0: any
     device: str = "cpu"  # where it will be searched: cuda narrows the choice, and is what is timed

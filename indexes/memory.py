@@ -68,10 +68,13 @@ def _held() -> int:
 
 
 def give_back() -> None:
-    """Returns freed memory to the system where the C library is glibc, which else keeps freed lists of an
-    index for itself: read back to be tuned, the index would be held twice."""
+    """Returns freed memory to the system: Arrow's pool, and the C library's where that is glibc, which else
+    keeps freed lists of an index for itself (read back to be tuned, the index would be held twice)."""
     import ctypes
 
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
     if sys.platform == "linux":
         library = ctypes.CDLL(None)
         if hasattr(library, "malloc_trim"):

@@ -56,7 +56,10 @@ class Plan:
     ruled_out: tuple[Candidate, ...]  # for want of memory
 
     def to_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As JSON has it: lists for tuples."""
+        plain: dict[str, Any] = {"factories": list(self.factories), "reason": self.reason}
+        plain["trials"] = [asdict(trial) for trial in self.trials]
+        return {**plain, "ruled_out": [asdict(offered) for offered in self.ruled_out]}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "Plan":

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from .errors import BeholderError
 from .faiss_build import Progress, Training, faiss_index
 from .manifest import publish, record_file
+from .memory import give_back
 from .segments import SegmentRecord
 from .shards import ITEM_COLUMNS, Embeddings
 from .vectors import Block, write_vectors
@@ -76,6 +77,7 @@ def write_segment(
     temporary.mkdir(parents=True)
     write_vectors(temporary / "vectors.arrow", rows.dimension, rows.blocks())
     _write_items(temporary / "items.parquet", rows)
+    give_back()  # some 50 MB of tables, before an index is trained
     index = faiss_index(factory, rows, training, progress or (lambda done, total: None))
     faiss.write_index(index, str(temporary / "index.faiss"))
     with (temporary / "index.faiss").open("rb") as stream:
