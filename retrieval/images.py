@@ -41,6 +41,7 @@ SUFFIXES = frozenset(
 )
 # Raster formats only: Pillow would also hand EPS to an external program.
 FORMATS = ("JPEG", "MPO", "PNG", "GIF", "BMP", "DIB", "TIFF", "WEBP", "PPM", "AVIF", "ICO", "JPEG2000", "TGA")
+UNREAD_FOLDER = "folder cannot be read"  # a reason's beginning
 MAX_PIXELS = 200_000_000  # 600 MB as RGB; a larger picture is refused from its header, before it is decoded
 
 
@@ -95,7 +96,7 @@ def list_pictures(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
         try:
             entries = list(os.scandir(place))
         except OSError as error:
-            rejected.append((_printable(prefix or "."), f"folder cannot be read: {error.strerror}"))
+            rejected.append((_printable(prefix or "."), f"{UNREAD_FOLDER}: {error.strerror}"))
             continue
         for entry in entries:
             uri = f"{prefix}{entry.name}"

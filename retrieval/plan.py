@@ -123,17 +123,19 @@ def open_plan(source: Source, folder: Path, settings: dict[str, Any], shard_size
 def _make_plan(source: Source, folder: Path, settings: dict[str, Any], shard_size: int, base: str) -> Plan:
     manifest = EmbeddingsManifest.read(folder) if base else None
     listing = source.listing(_columns(folder, manifest))
-    comparison = Comparison(source.root, read_seen(folder) if manifest else {}, listing.uris)
+    comparison = Comparison(source.root, read_seen(folder) if manifest else {}, listing.uris, listing.unread)
     kept: set[str] = set()
     units: list[Unit] = []
-    changed = removed = 0
+    changed = removed = staying = 0
     number = 1 + max((shard.number for shard in manifest.shards), default=-1) if manifest else 0
     present = set(listing.uris)
     for shard in manifest.shards if manifest else ():
         items = read_items(folder / shard.items.path).select(["uri", "bytes", "sha256"]).to_pylist()
         lost = []
         for item in items:
-            if item["uri"] not in present:
+            if item["uri"] not in present and item["uri"].startswith(listing.unread):
+                staying += 1
+            elif item["uri"] not in present:
                 removed += 1
                 lost.append(item["uri"])
             elif comparison.is_changed(item):
@@ -144,6 +146,8 @@ def _make_plan(source: Source, folder: Path, settings: dict[str, Any], shard_siz
         if lost:
             units.append(Unit(number, tuple(lost), shard.number))
             number += 1
+    if staying:
+        listing.notes.append(f"{staying} pictures stay as they were: the archive or folder they are in cannot be read")
     new = [uri for uri in listing.uris if uri not in kept]
     for start in range(0, len(new), shard_size):
         units.append(Unit(number, tuple(new[start : start + shard_size])))
@@ -176,8 +180,8 @@ class Comparison:
     """Tells changed pictures by size and time, and where only the time differs by content. An archive whose size and
     time are as they were is unchanged; else its pictures are read and compared."""
 
-    def __init__(self, root: Path, seen: Seen, listed: list[str]) -> None:
-        self.root, self.seen = root, seen
+    def __init__(self, root: Path, seen: Seen, listed: list[str], unread: tuple[str, ...] = ()) -> None:
+        self.root, self.seen, self.unread = root, seen, unread
         self.places = Uris(root)
         self._listed = {
             name: list(uris) for name, uris in groupby(listed, lambda uri: self.places.split(uri)[0]) if name
@@ -189,7 +193,9 @@ class Comparison:
         archive, _ = self.places.split(item["uri"])
         if archive:
             found = self._of_archive(archive)
-            return found is not None and found.get(item["uri"]) != item["sha256"]
+            if found is None or (item["uri"] not in found and item["uri"].startswith(self.unread)):
+                return False
+            return bool(found.get(item["uri"]) != item["sha256"])
         path = self.root / item["uri"]
         now = stamp(path)
         if now[0] != int(item["bytes"]):

@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from indexes.errors import BeholderError
 
 from .archives import Archive, Columns, Picture, content_of
-from .images import SUFFIXES, list_pictures
+from .images import SUFFIXES, UNREAD_FOLDER, list_pictures
 from .patterns import expand, gaps, is_pattern, is_spelled_out, literal_folder
 
 EXPECTED = "a folder of pictures, tars, Parquet files or a Hugging Face dataset on disk"
@@ -28,6 +28,7 @@ class Listing:
     rejected: list[tuple[str, str]]  # name, reason
     notes: list[str]  # what a reader of the report should know
     columns: Columns  # what the source carries beside captions
+    unread: tuple[str, ...] = ()  # starts of uris of which some may be there, but could not be listed
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class Source:
         """Reads directories and the headers of archives. `known` columns keep their types."""
         if self.archives is None:
             uris, rejected = list_pictures(self.root)
-            return Listing(uris, rejected, list(self.notes), dict(known or {}))
-        uris, rejected, notes = [], [], list(self.notes)
+            unread = [name for name, reason in rejected if reason.startswith(UNREAD_FOLDER)]
+            starts = tuple("" if name == "." else name for name in unread)
+            return Listing(uris, rejected, list(self.notes), dict(known or {}), starts)
+        uris, rejected, notes, unread = [], [], list(self.notes), []
         columns: Columns = {}
         empty = 0
         for number, name in enumerate(self.archives):
@@ -54,12 +57,13 @@ class Source:
             rejected += [(f"{name}#{member}" if member else name, reason) for member, reason in members.rejected]
             if members.skipped:
                 notes.append(f"{name}: {members.skipped} rows hold no picture")
+            unread += [f"{name}#" for member, _ in members.rejected if not member]
             empty += not members.names
             if number == 0:
                 columns = archive.columns()
         if empty:
             notes.append(f"{empty} of {len(self.archives)} archives hold no picture")
-        return Listing(uris, rejected, notes, {**columns, **(known or {})})
+        return Listing(uris, rejected, notes, {**columns, **(known or {})}, tuple(unread))
 
 
 def find_source(names: str | Path | Sequence[str | Path], old_root: Path | None = None) -> Source:

@@ -220,6 +220,20 @@ def test_a_cut_tar_is_said_and_what_it_holds_is_used(ending: str, pictures: Path
     assert "cannot be read to its end" in found.rejected[0][1] or "no end mark" in found.rejected[0][1]
 
 
+def test_pictures_of_an_archive_or_folder_that_cannot_be_read_any_more_stay(pictures: Path, tmp_path: Path) -> None:
+    path, names = tmp_path / "a.tar", sorted(os.listdir(pictures))
+    write_tar(path, names, pictures)
+    whole = path.read_bytes()
+    embedded(path, tmp_path / "emb")
+    path.write_bytes(whole[: len(whole) // 2])
+    report = embedded(path, tmp_path / "emb")
+    assert (report.count, report.removed, report.rejected) == (20, 0, 1)
+    assert "pictures stay as they were" in report.notes[0]
+    write_tar(path, names[:5], pictures)  # read to its end again: what is not there is gone
+    report = embedded(path, tmp_path / "emb")
+    assert (report.count, report.removed, report.rejected, report.notes) == (5, 15, 0, [])
+
+
 def test_a_tar_damaged_inside_is_not_taken_for_a_short_one(pictures: Path, tmp_path: Path) -> None:
     path = tmp_path / "a.tar"
     write_tar(path, sorted(os.listdir(pictures)), pictures)
