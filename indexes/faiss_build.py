@@ -1,5 +1,5 @@
 """A FAISS index of rows: trained on a sample, filled block by block. The same rows, factory and training give
-the same bytes, so graphs (HNSW) are built by one thread: with more, links depend on who came first.
+the same bytes; graphs (HNSW) are built by one thread for that, since links depend on who came first.
 
 Memory is bounded by factories.build_bytes.
 """
@@ -29,6 +29,7 @@ class Training:
     seed: int = 0  # of k-means and of its sample
     train_rows: int = 262_144  # most rows that IVF is trained on: 12 * D bytes each while it trains
     threads: int = 0  # 0: all cores
+    repeatable: bool = True  # graphs (HNSW) are built by one thread; False: by all, and no two are the same bytes
     memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
 
 
@@ -58,7 +59,7 @@ def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progr
     """A FAISS index that holds the rows, numbered from 0 in their order. progress(done, total) counts vectors."""
     kind = parse(factory)
     index = _trained(factory, rows, training)
-    with faiss_threads(1 if kind.graph else training.threads, rows.dimension):
+    with faiss_threads(1 if kind.graph and training.repeatable else training.threads, rows.dimension):
         if kind.lists and not kind.fast and not kind.opq:
             _fill_lists(index, rows, progress)
         else:

@@ -10,6 +10,7 @@ from .recall import Queries, shares
 from .search import Index
 
 CANDIDATES = 2, 4, 8, 16, 32  # per result, scored again: below 2 nothing is mended, above 32 lists are the cheaper way
+LEAST_EF = 16  # a search for ten asks for so many candidates, and a graph keeps no fewer
 MOST_EF = 4096
 CURVE_ENDS = 0.995  # beyond, more effort buys nothing worth showing
 
@@ -108,11 +109,12 @@ def _least(
         return at({str(kind.parameter): value, **fixed})
 
     most = _most(kind, count)
-    low, high = 0, min(1 if kind.lists else 16, most)
+    high = min(1 if kind.lists else LEAST_EF, most)
+    low, tried_twice = high - 1, False
     while effort(high).knn_recall < target:
-        if high == most or (kind.lossy and low and _stuck(effort(low).knn_recall, effort(high).knn_recall)):
+        if high == most or (kind.lossy and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)):
             return None
-        low, high = high, min(2 * high, most)
+        low, high, tried_twice = high, min(2 * high, most), True
     while high - low > max(1, high // 16):
         middle = (low + high) // 2
         low, high = (low, middle) if effort(middle).knn_recall >= target else (middle, high)

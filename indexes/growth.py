@@ -294,8 +294,9 @@ def _ids(folder: Path, manifest: IndexManifest, segment: SegmentRecord) -> NDArr
 
 def _training(manifest: IndexManifest, threads: int) -> Training:
     """As the index was trained; what its settings do not say is our default."""
-    known = {name: int(manifest.settings[name]) for name in ("seed", "train_rows") if name in manifest.settings}
-    return Training(threads=threads, **known)
+    known = manifest.settings
+    rows = int(known.get("train_rows", Training.train_rows))
+    return Training(int(known.get("seed", 0)), rows, threads, bool(known.get("repeatable", True)))
 
 
 def _name(*recipe: Any) -> str:

@@ -22,6 +22,7 @@ class IndexConfig:
     knn_recall: float = 0.95  # that search parameters are chosen for: share of the exact top 10 found
     memory: int = 0  # bytes that building and searching may hold beside mapped files, 0: any
     device: str = "cpu"  # where it will be searched: cuda narrows the choice, and is what is timed
+    repeatable: bool = True  # False: graphs (HNSW) are built by all threads, and no two builds are the same bytes
     measure: bool = False  # keep recall and speed in the manifest, even where nothing had to be planned
 
     def __post_init__(self) -> None:
@@ -46,7 +47,7 @@ class IndexConfig:
 
     @property
     def training(self) -> Training:
-        return Training(self.seed, self.train_rows, self.threads, self.memory)
+        return Training(self.seed, self.train_rows, self.threads, self.repeatable, self.memory)
 
     def settings(self) -> dict[str, Any]:
         """What a manifest keeps: all that may change a byte."""

@@ -24,7 +24,9 @@ def source(tmp_path, vectors, embeddings):
     return embeddings(tmp_path / "e", vectors(1500, 16))
 
 
-@pytest.mark.parametrize("factory", ["Flat", "IVF30,Flat"])
+@pytest.mark.parametrize(
+    "factory", ["Flat", "IVF30,Flat", "IVF30,PQ8x4fs", "OPQ4,IVF30,PQ4x4fs", "HNSW16", "HNSW16_SQ8", "IVF30,RaBitQ"]
+)
 def test_two_builds_are_the_same_bytes(tmp_path, source, bytes_of, factory):
     first = build_index(source, tmp_path / "a", IndexConfig(factory))
     assert build_index(source, tmp_path / "b", IndexConfig(factory)) == first
@@ -40,6 +42,22 @@ def test_two_builds_are_the_same_bytes(tmp_path, source, bytes_of, factory):
     assert first.count == first.next_id == 1500
     assert first.factory == factory
     assert first.measured is None
+
+
+def test_queries_are_kept_as_long_as_the_index_was_built_with_them(tmp_path, source, vectors):
+    config = IndexConfig("IVF30,Flat")
+    build_index(source, tmp_path / "i", config, query_vectors=vectors(30, 16, seed=2), query_kind="text")
+    assert load_index(tmp_path / "i").manifest.settings["queries"]["count"] == 30
+    assert (tmp_path / "i/queries.arrow").exists()
+    build_index(source, tmp_path / "i", config)
+    assert load_index(tmp_path / "i").manifest.measured is None
+    assert not (tmp_path / "i/queries.arrow").exists()
+
+
+def test_a_graph_that_need_not_be_repeatable_is_built_too(tmp_path, source):
+    manifest = build_index(source, tmp_path / "i", IndexConfig("HNSW16", repeatable=False))
+    assert manifest.parameters["efSearch"] >= 16
+    assert verify_index(tmp_path / "i") == 3
 
 
 def test_another_seed_trains_another_index(tmp_path, source):
