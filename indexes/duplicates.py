@@ -15,7 +15,10 @@ from numpy.typing import NDArray
 from .errors import BeholderError
 from .search import Index
 
-NEAR = 0.98  # a starting point: what counts as near depends on the encoder
+# What counts as near depends on the encoder. beholder-mini over the 122 sample pictures: 42 % of copies at half size
+# and 49 % of crops by a twentieth are within 0.97 (0.95: 68 and 79 %), and none of the 7,381 pairs of different ones
+# (0.95: 2). Wrong groups are worse than missed ones.
+NEAR = 0.97
 BATCH = 1024  # vectors searched at once
 NEIGHBOURS = 16  # asked for first; those whose last one is still near are asked for more
 NEIGHBOURS_MOST = 1024  # a picture with more near ones is linked to so many, and they to theirs

@@ -110,12 +110,12 @@ def compact(
 
 def duplicates(
     index: Folder,
-    near: Annotated[float, typer.Option(help="Least cosine of near duplicates; 1 and more: equal files only.")] = 0.98,
+    near: Annotated[float, typer.Option(help="Least cosine of near duplicates; 1 and more: equal files only.")] = 0.97,
     as_json: Json = False,
 ) -> None:
     """List pictures that the index holds more than once: the same file, or nearly the same picture.
 
-    Example: beholder index duplicates pictures.index --near 0.97
+    Example: beholder index duplicates pictures.index --near 0.95
     """
     from indexes import load_index
     from indexes.duplicates import duplicate_groups
