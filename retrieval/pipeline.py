@@ -288,7 +288,15 @@ class _Run:
         self, old: EmbeddingsManifest | None, parts: list[Part], rejected: list[list[str]], next_id: int
     ) -> None:
         started = time.perf_counter()
-        shards = [part.shard for part in parts if part.shard is not None]
+        new = [part.shard for part in parts if part.shard is not None]
+        shards = plans.merged(old.shards if old else (), self.plan, new)
+        if not shards:
+            plans.abandon(self.folder)  # else the next run would go on with it, the disk mounted again or not
+            raise BeholderError(
+                f"{self.root} holds no usable picture ({len(rejected)} rejected)",
+                "pictures",
+                "Check the folder.",
+            )
         self._write_rejected(rejected)
         claims = [self.plan.checked, *(part.seen for part in parts)]
         told = {name for claim in claims for name in claim}
@@ -297,19 +305,12 @@ class _Run:
         manifest = EmbeddingsManifest(
             encoder=self.encoder.record if old is None else old.encoder,
             source=plans.relative(self.root, self.folder),
-            count=0,
+            count=sum(shard.count for shard in shards),
             rejected=record_file(self.folder, "rejected.jsonl"),
-            shards=old.shards if old else (),
+            shards=shards,
             next_id=next_id,
             settings=_settings(self.config),
         )
-        manifest = plans.merged(manifest, self.plan, shards)
-        if manifest.count == 0:
-            raise BeholderError(
-                f"{self.root} holds no usable picture ({len(rejected)} rejected)",
-                "pictures",
-                "Check the folder.",
-            )
         manifest.write(self.folder)
         plans.finish(self.folder)
         self.report.count = manifest.count

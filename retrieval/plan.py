@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -277,12 +277,15 @@ def agreed(claims: Iterable[Mapping[str, Sequence[int]]]) -> Seen:
     return {name: seen for name, seen in found.items() if name not in differing}
 
 
+def abandon(folder: Path) -> None:
+    """Removes a plan that must not be carried out, and what was done of it."""
+    (folder / "plan.json").unlink(missing_ok=True)
+    _clear_parts(folder)
+
+
 def finish(folder: Path) -> None:
     """Removes what a finished run leaves: parts, the plan, shards that the manifest no longer names."""
-    for part in (folder / "parts").glob("*.json"):
-        part.unlink()
-    if (folder / "parts").is_dir():
-        (folder / "parts").rmdir()
+    _clear_parts(folder)
     manifest = EmbeddingsManifest.read(folder)
     named = {file.path for shard in manifest.shards for file in (shard.vectors, shard.items)}
     for place in ("shards", "items"):
@@ -292,12 +295,18 @@ def finish(folder: Path) -> None:
     (folder / "plan.json").unlink(missing_ok=True)
 
 
-def merged(manifest: EmbeddingsManifest, plan: Plan, shards: list[ShardRecord]) -> EmbeddingsManifest:
-    """The manifest after a plan: shards that were copied leave, the new ones follow in order."""
+def _clear_parts(folder: Path) -> None:
+    for part in (folder / "parts").glob("*.json"):
+        part.unlink()
+    if (folder / "parts").is_dir():
+        (folder / "parts").rmdir()
+
+
+def merged(old: Iterable[ShardRecord], plan: Plan, new: list[ShardRecord]) -> tuple[ShardRecord, ...]:
+    """The shards after a plan: those that were copied leave, the new ones follow in order."""
     copied = {unit.copy_of for unit in plan.units if unit.copy_of is not None}
-    kept = [shard for shard in manifest.shards if shard.number not in copied]
-    every = tuple(sorted([*kept, *shards], key=lambda shard: shard.number))
-    return replace(manifest, shards=every, count=sum(shard.count for shard in every))
+    kept = [shard for shard in old if shard.number not in copied]
+    return tuple(sorted([*kept, *new], key=lambda shard: shard.number))
 
 
 def relative(path: Path, start: Path) -> str:

@@ -145,6 +145,24 @@ def test_a_folder_of_no_pictures_is_said(tmp_path: Path, tiny: Encoder) -> None:
         embed(tmp_path / "nowhere", tmp_path / "emb2", config(), encoder=tiny)
 
 
+def test_a_folder_that_was_empty_for_a_while_is_as_it_was(pictures: Path, tmp_path: Path, tiny: Encoder) -> None:
+    """As a disk that is not mounted looks."""
+    spoil(pictures, 1)
+    embed(pictures, tmp_path / "emb", config(), encoder=tiny)
+    before = contents(tmp_path / "emb")
+    pictures.rename(tmp_path / "away")
+    pictures.mkdir()
+    with pytest.raises(BeholderError, match="no usable picture"):
+        embed(pictures, tmp_path / "emb", config(), encoder=tiny)
+    assert verify(tmp_path / "emb")
+    pictures.rmdir()
+    (tmp_path / "away").rename(pictures)
+    report = embed(pictures, tmp_path / "emb", config(), encoder=tiny)
+    assert (report.count, report.embedded, report.removed, report.rejected) == (20, 0, 0, 1)
+    assert contents(tmp_path / "emb") == before
+    assert verify(tmp_path / "emb")
+
+
 def test_wrong_options_are_all_named() -> None:
     with pytest.raises(BeholderError, match=r"batch_size 0, workers -1, max_bad_share 2"):
         EmbedConfig(batch_size=0, workers=-1, max_bad_share=2)
