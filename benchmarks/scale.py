@@ -153,8 +153,9 @@ def measure(config: ScaleConfig) -> Run:
         numbers=numbers,
         notes=(
             f"Worked out for {config.pictures:,} pictures, not run, from {embed.name} "
-            f"({rates.pictures_per_core_s:.1f} pictures/s a core) and {index.name} ({rates.measured:,} x {rates.width}); "
-            f"a build grows with n sqrt(n) and a query with sqrt(n), as with inverted lists (a graph grows less); "
+            f"({rates.pictures_per_core_s:.1f} pictures/s a core) and {index.name} "
+            f"({rates.measured:,} x {rates.width}); a build grows with n sqrt(n) and a "
+            "query with sqrt(n), as with inverted lists (a graph grows less); "
             f"storing 10^9 bytes costs {config.gigabyte_month:g} a month.",
         ),
     )

@@ -135,6 +135,7 @@ def exercise(folder: Path, mapped: bool) -> None:
     from .search import Index
     from .segments import verify_index
     from .structure import check_structure
+    from .tune import kept_queries
 
     verify_index(folder)  # sha256 first
     manifest = IndexManifest.read(folder)
@@ -149,3 +150,4 @@ def exercise(folder: Path, mapped: bool) -> None:
         found = index.search(rows, 10)
         index.items(np.unique(found.ids))
     index.items_table()
+    kept_queries(folder, manifest)

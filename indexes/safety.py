@@ -26,6 +26,7 @@ MANIFEST_MOST = 64 << 20  # bytes: a thousand bytes a segment make 60,000 segmen
 FOOTER_MOST = 64 << 20  # bytes of an Arrow or Parquet footer: it grows with the row groups, some 100 bytes each
 REMEMBERED = 1000  # folders; the oldest are forgotten, and checked again when they are opened
 MODES = "read", "mapped"  # FAISS reads a file in two ways, which fail differently
+QUERIES = "queries.arrow"  # as tune.py names it, which imports this module
 REMEDY = "Do not use it; get it again, or build it here."
 # What FAISS calls an index on disk -> its kind: those that the factories make. Others (an index that refers
 # to further files by path, say) are not read at all.
@@ -94,6 +95,10 @@ def check_files(folder: Path) -> IndexManifest:
         for record in segment.files:
             if record != segment.faiss:
                 _check_arrow_header(folder / record.path)
+    if os.path.lexists(folder / QUERIES):
+        size = os.lstat(folder / QUERIES).st_size  # of a link: its own, so that it is refused
+        _check_record(folder, root, FileRecord(QUERIES, size, ""))
+        _check_arrow_header(folder / QUERIES)
     return manifest
 
 
@@ -175,8 +180,8 @@ def _signature(folder: Path) -> dict[str, Any]:
 
 
 def _named(folder: Path) -> Iterable[str]:
-    """The manifest and the files that it names, or the manifest alone where it names nothing readable."""
-    yield MANIFEST
+    """The manifest, the queries it was tuned with, and the files that it names (none where it is unreadable)."""
+    yield from (MANIFEST, QUERIES)
     with contextlib.suppress(FormatError):
         for segment in manifest_of(folder).segments:
             yield from (str(record.path) for record in segment.files)

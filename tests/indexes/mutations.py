@@ -92,4 +92,7 @@ def _record_again(folder: Path) -> None:
             if isinstance(record, dict):
                 path = folder / record["path"]
                 record |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
+    if "queries" in manifest["settings"]:
+        path = folder / "queries.arrow"
+        manifest["settings"]["queries"] |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -20,6 +20,7 @@ from indexes.manifest import record_file
 from indexes.safety import admit, check_files, remember
 from indexes.segments import IndexManifest, write_tombstones
 from indexes.structure import check_structure
+from indexes.tune import write_queries
 
 WIDTH = 32
 FACTORIES = ["Flat", "SQfp16", "IVF16,Flat", "IVF16,SQ8", "OPQ8_32,IVF16,PQ8x4fs", "HNSW8", "HNSW8_SQ8", "IVF16,RaBitQ"]
@@ -54,10 +55,10 @@ def own_state(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, vectors, embeddings):
-    """An index per factory, one of them with removed pictures."""
+    """An index per factory, one of them with removed pictures and kept queries."""
     place = tmp_path_factory.mktemp("safety")
     rows = vectors(400, WIDTH)
-    built = build_index(embeddings(place / "e", rows, shard=200), place / "Flat", IndexConfig("Flat"))
+    built = flat = build_index(embeddings(place / "e", rows, shard=200), place / "Flat", IndexConfig("Flat"))
     for factory in FACTORIES[1:]:
         folder = place / factory.replace(",", "-")
         shutil.copytree(place / "Flat", folder)
@@ -74,8 +75,11 @@ def folders(tmp_path_factory, vectors, embeddings):
         if factory == "IVF16,SQ8":
             removed = write_tombstones(folder, segment.id, np.arange(0, 400, 7))
             segment, count = dataclasses.replace(segment, tombstones=removed), 400 - 58
+            kept = write_queries(folder, rows[:20], "text")
+            built = dataclasses.replace(built, settings={**built.settings, "queries": kept})
         changes = {"factory": factory, "parameters": parameters, "segments": (segment,), "count": count}
         dataclasses.replace(built, **changes).write(folder)
+        built = flat
     return [place / factory.replace(",", "-") for factory in FACTORIES]
 
 
@@ -142,6 +146,19 @@ def test_old_notes_are_forgotten(folder, monkeypatch, tmp_path):
         remember(Path(shutil.copytree(folder, tmp_path / str(number))))
     assert len(list((tmp_path / "state").rglob("*.json"))) == 3
     assert not admit(tmp_path / "4")
+
+
+def test_queries_that_were_changed_or_lead_elsewhere_are_refused(folders, tmp_path):
+    folder = Path(shutil.copytree(folders[FACTORIES.index("IVF16,SQ8")], tmp_path / "i"))
+    path = folder / "queries.arrow"
+    content = path.read_bytes()
+    path.write_bytes(content[:300] + b"x" + content[301:])
+    with pytest.raises(FormatError, match="changed or cut"):
+        admit(folder)
+    path.unlink()
+    path.symlink_to(tmp_path / "nothing")
+    with pytest.raises(FormatError):
+        check_files(folder)
 
 
 def edit(folder, change):
