@@ -141,7 +141,7 @@ class IndexManifest:
             return cls.from_dict(read_manifest(folder, INDEX, INDEX_FORMAT, UPGRADES))
         except BeholderError:
             raise
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError) as error:
             raise bad_manifest(folder, error) from error
 
 

@@ -26,12 +26,15 @@ def verify(
     Example: beholder index verify pictures.index
     """
     from indexes.manifest import MANIFEST
+    from indexes.safety import admit
     from indexes.sampled import sampled_recall
     from indexes.search import verify_index
     from indexes.shards import verify as verify_embeddings
 
     path = folder / MANIFEST
     embeddings = path.is_file() and b'"beholder-embeddings"' in path.read_bytes()
+    if not embeddings:
+        admit(folder)
     files = verify_embeddings(folder) if embeddings else verify_index(folder)
     print(f"{folder}: {files} files as they should be")
     found = None if embeddings else sampled_recall(folder)

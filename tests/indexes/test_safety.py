@@ -284,3 +284,10 @@ def test_a_list_that_names_a_vector_twice_or_none_at_all_is_found(vectors):
         index.add_with_ids(rows, np.concatenate([np.arange(299), [number]]))
         with pytest.raises(FormatError, match=found):
             check_structure(index, 300)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"kind": "beholder-index", "format": 2, "encoder": 7}'])
+def test_reading_a_manifest_of_another_shape_is_an_error_of_ours(folder, text):
+    (folder / "manifest.json").write_text(text)
+    with pytest.raises(FormatError):
+        IndexManifest.read(folder)
