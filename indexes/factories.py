@@ -190,6 +190,8 @@ def candidates(
     if device == "cuda":  # what GPU FAISS has; its PQ is 8-bit and at most 96 pieces
         pieces = max(p for p in range(1, 97) if dimension % p == 0 and p in GPU_PIECES)
         families = [["Flat"], [f"IVF{lists},Flat"], [f"IVF{lists},SQ8"], [f"IVF{lists},PQ{pieces}"]]
+    if not count:
+        families = [["Flat"]]
     fit, out = [], []
     for family in families:
         for factory in family:

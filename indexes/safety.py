@@ -33,6 +33,7 @@ REMEDY = "Do not use it; get it again, or build it here."
 KINDS = {
     b"IxFI": "Flat",
     b"IxSQ": "SQ",
+    b"IxPq": "PQ",
     b"IPfs": "PQ fast scan",
     b"Ixrq": "RaBitQ",
     b"Ixrr": "RaBitQ",

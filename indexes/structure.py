@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .errors import FormatError
 
 FLAT = {"IndexFlat", "IndexFlatIP"}
-CODES = {*FLAT, "IndexScalarQuantizer", "IndexRaBitQ"}  # one code per vector, in a row
+CODES = {*FLAT, "IndexScalarQuantizer", "IndexRaBitQ", "IndexPQ"}  # one code per vector, in a row
 LISTS = {"ArrayInvertedLists", "BlockInvertedLists"}  # in memory; others name further files
 TRANSFORMS = {"LinearTransform", "OPQMatrix", "PCAMatrix", "RandomRotationMatrix"}
 MOST_LEVELS = 64  # of an HNSW graph: one more for every 16 or 32 times as many vectors

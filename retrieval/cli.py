@@ -69,7 +69,7 @@ def search(
         str | None, typer.Option(help="Only pictures for which this holds: width >= 800 AND caption LIKE '%boat%'")
     ] = None,
     dedup: Annotated[bool, typer.Option("--dedup", help="Of (nearly) the same pictures only the best placed.")] = False,
-    near: Annotated[float, typer.Option(help="Least cosine of pictures that --dedup takes for the same.")] = 0.98,
+    near: Annotated[float, typer.Option(help="Least cosine of pictures that --dedup takes for the same.")] = 0.97,
     model: Annotated[str | None, typer.Option(help="Encoder of the query, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object per query and line.")] = False,

@@ -32,6 +32,7 @@ from .pictures import Pictures, read_pictures
 from .pixels import crop
 from .pretrain_config import PretrainConfig
 from .processes import Rank0First, join_processes
+from .schedule import cycles
 from .towers import Towers, head_dropout
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 MAX_SCALE = math.log(100)  # CLIP's limit of the logit scale
-HEADS, TUNE = 1, 2
+HEADS, TUNE, WHOLE = 1, 2, 3
 SAY_EVERY = 30.0  # seconds between lines of progress
 Say = Callable[[str], None]
 
@@ -115,6 +116,23 @@ def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say:
     return PretrainReport(heads, tuned, steps, time.perf_counter() - began)
 
 
+class _Epochs:
+    """Stage 2 in steps: epochs of the sources' shares, then epochs of whole sources."""
+
+    def __init__(self, config: PretrainConfig, shown: int, pictures: int) -> None:
+        self._share, self._whole = (steps_per_epoch(count, config.tune_batch) for count in (shown, pictures))
+        self._tune_epochs, self.count = config.tune_epochs, config.tune_epochs + config.whole_epochs
+        self.first = config.tune_epochs * self._share
+        self.steps = self.first + config.whole_epochs * self._whole
+
+    def ended(self, done: int) -> int:
+        """The epoch, from 1, that ends after so many steps; 0 where none does."""
+        if done <= self.first:
+            return 0 if done % self._share else done // self._share
+        done -= self.first
+        return 0 if done % self._whole else self._tune_epochs + done // self._whole
+
+
 class _Training:
     """The two loops over one model; what they share is here so that each reads top to bottom."""
 
@@ -158,7 +176,7 @@ class _Training:
         optimizer = torch.optim.AdamW(groups, lr=config.head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
         steps = config.head_epochs * steps_per_epoch(self.shown, config.head_batch)
-        schedule = _one_cycle(optimizer, steps, config.warmup)
+        schedule = cycles(optimizer, [(steps, 1.0)], config.warmup)
         with head_dropout(towers, config.drop_input, config.drop_hidden):
             for step in range(steps):
                 self.model.train()
@@ -203,9 +221,10 @@ class _Training:
         )
         optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
-        per_epoch = steps_per_epoch(self.shown, config.tune_batch)
-        steps = config.tune_epochs * per_epoch
-        schedule = _one_cycle(optimizer, steps, config.warmup)
+        epochs = _Epochs(config, self.shown, sum(self.counts))
+        steps = epochs.steps
+        parts = [(epochs.first, 1.0), (steps - epochs.first, config.whole_rate)]
+        schedule = cycles(optimizer, parts, config.warmup)
         average = [parameter.detach().clone() for parameter in trained]
         done, reached = 0, heads
         if state is not None and state["step"]:
@@ -217,7 +236,8 @@ class _Training:
         with head_dropout(towers, config.drop_input, config.drop_hidden):
             for step in range(done, steps):
                 self.model.train()
-                batch, mine = self._batch(step, TUNE, config.tune_batch, config.tune_captions)
+                stage, place = (TUNE, step) if step < epochs.first else (WHOLE, step - epochs.first)
+                batch, mine = self._batch(place, stage, config.tune_batch, config.tune_captions)
                 chunks = list(range(0, len(mine.pictures), config.chunk))
 
                 def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
@@ -236,11 +256,11 @@ class _Training:
                     # Quick at first: the average must not remember the heads-only start for long.
                     keep = min(config.average_decay, (step + 1) / (step + 10))
                     torch._foreach_lerp_(average, trained, 1 - keep)
-                if (step + 1) % per_epoch == 0 or step + 1 == steps:
+                if ended := epochs.ended(step + 1):
                     reached = self._dev_of_average(trained, average)
                     rate = (step + 1 - done) * config.tune_batch / (time.perf_counter() - began)
                     self.say(
-                        f"tune: epoch {(step + 1) / per_epoch:.0f}/{config.tune_epochs}, loss {loss:.3f}, "
+                        f"tune: epoch {ended}/{epochs.count}, loss {loss:.3f}, "
                         f"{rate:.0f} pictures/s, dev {_told(reached)}"
                     )
                 elif time.perf_counter() - said_at > SAY_EVERY:
@@ -269,12 +289,13 @@ class _Training:
     def _batch(self, step: int, stage: int, size: int, captions: int) -> tuple[Batch, Batch]:
         """The whole batch of a step and this process's rows of it."""
         config = self.config
-        size = min(size, self.shown) // self.world * self.world
+        shares = [1.0] * len(self.counts) if stage == WHOLE else self.shares
+        size = min(size, shown_of(self.counts, shares)) // self.world * self.world
         batch = draw_batch(
             self.train.captions_of,
             step,
             counts=self.counts,
-            shares=self.shares,
+            shares=shares,
             batch=size,
             captions=captions,
             mixing=config.mixing,
@@ -365,20 +386,6 @@ def _unit(vectors: Tensor) -> Tensor:
 def _seed(*numbers: int) -> int:
     """One seed of dropout for a (seed, stage, step, process, chunk)."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def _one_cycle(optimizer: torch.optim.Optimizer, steps: int, warmup: float) -> Any:
-    """Linear warm-up over a share of the steps, then half a cosine to 0."""
-    import torch
-
-    rising = max(1, round(warmup * steps))
-
-    def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / rising
-        return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-    return torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
 
 
 def _autocast(device: str, bf16: bool) -> Any:

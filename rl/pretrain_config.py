@@ -30,6 +30,8 @@ class PretrainConfig:
 
     # Stage 2: towers too
     tune_epochs: int = 8
+    whole_epochs: int = 0  # after those, of whole sources whatever their shares: labels are learnt again before the end
+    whole_rate: float = 0.5  # of stage 2's learning rates in them
     tune_batch: int = 256
     image_lr: float = 1e-4
     text_lr: float = 4e-5
@@ -68,7 +70,7 @@ class PretrainConfig:
         ):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        for name in ("head_epochs", "tune_epochs", "image_frozen_blocks", "threads"):
+        for name in ("head_epochs", "tune_epochs", "whole_epochs", "image_frozen_blocks", "threads"):
             if getattr(self, name) < 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
         for name in ("smoothing", "patch_drop", "drop_input", "drop_hidden", "warmup", "average_decay"):
@@ -76,6 +78,7 @@ class PretrainConfig:
                 wrong.append(f"{name} {getattr(self, name)} is outside [0, 1)")
         for name in (
             "head_lr",
+            "whole_rate",
             "image_lr",
             "text_lr",
             "tune_head_lr",
@@ -130,6 +133,7 @@ RECIPES = {
         sources=("flickr8k", "peopleart*0.3", "photoart*0.3", "imagenet1000*0.3"),
         precision="bf16",
         tune_epochs=12,
+        whole_epochs=3,
         tune_batch=512,
         chunk=512,
         image_lr=1.5e-4,

@@ -20,7 +20,7 @@ DOCUMENTS = [
     *sorted(ROOT.glob("docs/*.md")),
     *sorted(ROOT.glob("docs/decisions/*.md")),
 ]
-GUIDES = ["README.md", "docs/search-engineer.md", "docs/alignment-researcher.md", "docs/formats.md"]
+GUIDES = ["README.md", "docs/indexes.md", "docs/search-engineer.md", "docs/alignment-researcher.md", "docs/formats.md"]
 needs_model = pytest.mark.skipif(not MODEL.is_file(), reason="beholder-mini is not in the box")
 
 
@@ -47,6 +47,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "retrieval" / "samples").mkdir(parents=True)
     for path in [*sorted(samples.glob("*.jpg"))[::6], samples / "SOURCES.tsv"]:
         shutil.copy(path, folder / "retrieval" / "samples" / path.name)
+    (folder / "docs").mkdir()
+    shutil.copy(ROOT / "docs" / "queries.txt", folder / "docs")
     return folder
 
 
@@ -60,6 +62,14 @@ def test_the_tour_of_the_readme_runs(clone: Path) -> None:
         assert done.stdout, f"{line} says nothing"
     assert (clone / "beholder-demo" / "gallery.html").is_file()
     assert (clone / "beholder-demo" / "flowers.html").is_file()
+
+
+@needs_model
+def test_the_guide_to_indexes_runs(clone: Path) -> None:
+    for line in commands(ROOT / "docs" / "indexes.md"):
+        done = beholder(shlex.split(line)[1:], clone)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout, f"{line} says nothing"
 
 
 @needs_model
