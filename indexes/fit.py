@@ -112,7 +112,9 @@ def _least(
     high = min(1 if kind.lists else LEAST_EF, most)
     low, tried_twice = high - 1, False
     while effort(high).knn_recall < target:
-        if high == most or (kind.lossy and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)):
+        stuck = kind.lossy and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)
+        # A pause is not the end: with few queries a doubling may gain nothing and the next one all.
+        if high == most or (stuck and effort(most).knn_recall < target):
             return None
         low, high, tried_twice = high, min(2 * high, most), True
     while high - low > max(1, high // 16):

@@ -45,10 +45,12 @@ def pretrain(
     ../shared/weights
     """
     chosen = _chosen(recipe, config, settings or [])
-    from .pretrain import pretrain as train
+    from .last_heads import pretrain_all
 
-    report = train(_start(run, recipe, start, weights, text_tower, chosen.seed), data, run, chosen, say=_say)
-    typer.echo(f"{run / 'model'}")
+    report, model = pretrain_all(
+        _start(run, recipe, start, weights, text_tower, chosen.seed), data, run, chosen, say=_say
+    )
+    typer.echo(f"{model}")
     for name, value in report.tuned.items():
         typer.echo(f"dev {name}\t{value:.1f}")
 

@@ -11,7 +11,7 @@ from indexes.errors import BeholderError
 
 @dataclass(frozen=True)
 class PretrainConfig:
-    """Two stages: heads over cached features of frozen towers, then towers unfrozen. Checked when made."""
+    """Stages: heads over cached features of frozen towers, towers unfrozen, heads again. Checked when made."""
 
     # What is learnt from: names of rl.captions.SOURCES, or caption tables (paths ending in .tsv, all rows); NAME*SHARE
     # shows only that share of a source's pictures in an epoch, others in the next
@@ -44,7 +44,10 @@ class PretrainConfig:
     min_crop_area: float = 0.6  # of the picture; random resized crops need image_frozen_blocks 0
     flip: bool = True
 
-    # Both
+    # Stage 3: heads again, over features of the tuned towers and whole sources (rl/last_heads.py)
+    last_head_epochs: int = 0
+
+    # All
     smoothing: float = 0.1  # of the contrastive targets
     mixing: float = 0.3  # Dirichlet concentration of the caption weights
     weight_decay: float = 0.1
@@ -70,7 +73,14 @@ class PretrainConfig:
         ):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        for name in ("head_epochs", "tune_epochs", "whole_epochs", "image_frozen_blocks", "threads"):
+        for name in (
+            "head_epochs",
+            "tune_epochs",
+            "whole_epochs",
+            "last_head_epochs",
+            "image_frozen_blocks",
+            "threads",
+        ):
             if getattr(self, name) < 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
         for name in ("smoothing", "patch_drop", "drop_input", "drop_hidden", "warmup", "average_decay"):
@@ -134,6 +144,7 @@ RECIPES = {
         precision="bf16",
         tune_epochs=12,
         whole_epochs=3,
+        last_head_epochs=40,
         tune_batch=512,
         chunk=512,
         image_lr=1.5e-4,

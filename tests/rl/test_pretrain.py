@@ -15,6 +15,7 @@ from indexes.errors import BeholderError
 from retrieval.encoders import load_encoder
 from rl.cli import app
 from rl.gradient import backward
+from rl.last_heads import pretrain_all
 from rl.losses import contrastive_loss
 from rl.pretrain import pretrain
 from rl.pretrain_config import PretrainConfig
@@ -59,6 +60,22 @@ def test_an_interrupted_run_resumed_has_the_weights_of_a_straight_run(
     assert straight == (tmp_path / "resumed" / WEIGHTS).read_bytes()
     assert straight != (tiny_model / WEIGHTS.name).read_bytes()
     assert load_encoder(str(tmp_path / "straight" / "model")).width == 8
+
+
+def test_a_third_stage_is_the_heads_alone_over_whole_sources(
+    tiny_model: Path, tiny_captions: Path, tmp_path: Path
+) -> None:
+    config = replace(settings(tiny_captions), sources=(f"{tiny_captions}*0.5",), tune_epochs=1, last_head_epochs=2)
+    report, model = pretrain_all(tiny_model, tmp_path, tmp_path / "run", config)
+    assert model == tmp_path / "run" / "last" / "model"
+    tuned, last = (load_file(folder / WEIGHTS.name) for folder in (tmp_path / "run" / "model", model))
+    moved = {name for name in tuned if not torch.equal(tuned[name], last[name])}
+    assert moved
+    assert all(name.startswith(("visual.head.", "text.proj.", "logit_")) for name in moved)
+    again = replace(settings(tiny_captions), head_epochs=2, tune_epochs=0)
+    pretrain(tmp_path / "run" / "model", tmp_path, tmp_path / "by-hand", again)
+    assert (tmp_path / "by-hand" / WEIGHTS).read_bytes() == (model / WEIGHTS.name).read_bytes()
+    assert pretrain_all(tiny_model, tmp_path, tmp_path / "run", config)[0].tuned == report.tuned
 
 
 def test_other_settings_do_not_continue_a_run(tiny_model: Path, tiny_captions: Path, tmp_path: Path) -> None:
