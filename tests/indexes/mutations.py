@@ -17,7 +17,9 @@ def mutate(source: Path, target: Path, seed: int) -> str:
     manifest, so that the damage is met by the readers behind them."""
     rng = random.Random(seed)
     shutil.copytree(source, target)
-    files = sorted(str(path.relative_to(target)) for path in target.rglob("*") if path.is_file())
+    files = sorted(
+        str(path.relative_to(target)) for path in target.rglob("*") if path.is_file() and path.stat().st_size
+    )
     faiss = next(name for name in files if name.endswith("index.faiss"))
     chosen = rng.choice([*files, faiss, faiss])
     if chosen == "manifest.json":

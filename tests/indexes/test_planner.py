@@ -105,7 +105,9 @@ def test_a_target_that_nothing_meets_names_two_trade_offs(tmp_path, source, monk
     monkeypatch.setattr(planning, "candidates", only_rough)
     build_index(source, tmp_path / "old", IndexConfig("Flat"))
     before = (tmp_path / "old/manifest.json").read_bytes()
-    with pytest.raises(ConditionFailed, match=r"IVF219,RaBitQ reaches 0.* in .*, Flat reaches 1.000 in") as caught:
+    with pytest.raises(
+        ConditionFailed, match=r"IVF219,RaBitQ reaches [01]\.\d+ in .*, Flat reaches 1.000 in"
+    ) as caught:
         build_index(source, tmp_path / "old", IndexConfig(memory=rough, knn_recall=1.0))
     assert caught.value.exit_code == 1
     assert (tmp_path / "old/manifest.json").read_bytes() == before
