@@ -9,7 +9,7 @@ from indexes import IndexConfig, build_index, exact_search, load_index
 from indexes.build import config_like
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.factories import parse
-from indexes.fit import fit
+from indexes.fit import Point, _least, fit
 from indexes.growth import add
 from indexes.recall import answered, interval, shares
 from indexes.segments import IndexManifest
@@ -166,3 +166,16 @@ def test_the_same_kind_for_another_encoder(tmp_path, index, vectors, embeddings)
     manifest = build_index(other, tmp_path / "j", like=index)
     assert (manifest.factory, manifest.dimension) == ("IVF60,Flat", 24)
     assert replace(config_like(index, IndexConfig(), 30)).factory == "IVF22,Flat"
+
+
+def test_a_doubling_that_gains_nothing_is_not_the_end():
+    """Found shares by nprobe: nothing gained from 2 to 4, all from 4 to 8. The least that meets 0.99 is 7."""
+    shares = {1: 0.6, 2: 0.9, 3: 0.9, 4: 0.9, 5: 0.95, 6: 0.95, 7: 1.0, 8: 1.0}
+
+    def at(parameters):
+        return Point(parameters, shares[parameters["nprobe"]], 1.0)
+
+    found = _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 0.99)
+    assert found is not None
+    assert found.parameters == {"nprobe": 7, "candidates": 2}
+    assert _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 1.1) is None
