@@ -18,7 +18,7 @@ from retrieval import update as updates
 from retrieval.pipeline import EmbedConfig
 from retrieval.update import UpdateReport, update_index
 from tests.conftest import ROOT, write_pictures
-from tests.retrieval.test_sources import Colours, embedded, write_tar
+from tests.retrieval.source_forms import Colours, embedded, write_tar
 
 QUERIES = np.eye(8, dtype=np.float32)
 
