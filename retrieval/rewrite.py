@@ -1,0 +1,171 @@
+"""Rewriting: a query to the text that the encoder sees. `load_rewriter(spec)`; each rewriter falls back visibly.
+
+Our implementation of the published idea (2406.09397, section on rewriting); its prompts are not public in readable
+form, so ours are versioned files (`prompts/`). Specs, as `--rewrite` takes them:
+
+    none                       the query as typed
+    template                   offline: what fits the kind of subject (prompts/template-1.txt)
+    repeat                     control: the query again and again, as long as a rewrite
+    suffix or suffix:WORDS     the same words behind every query
+    file:TSV                   recorded rewrites (rewrite_table.py)
+    llm:MODEL[@URL][#ARM]      any OpenAI-compatible server
+    hf:MODEL[#ARM]             a local model of transformers, by folder or hub name
+
+ARM is one of detail (default), k-list or k-list=K, kw-dict, reorg (a control that adds nothing).
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from indexes.errors import BeholderError
+from indexes.shards import EncoderRecord
+
+Progress = Callable[[int, int], None]
+ARMS = "detail", "k-list", "kw-dict", "reorg"
+SPECS = "none", "template", "repeat", "suffix:WORDS", "file:TSV", "llm:MODEL[@URL][#ARM]", "hf:MODEL[#ARM]"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What became of one query. `fallback`: why `text` is the original after all; None where nothing went wrong.
+    `truncated`: the rewrite was longer than the text tower reads and was cut at a phrase, or fell back for it."""
+
+    original: str
+    text: str
+    rewriter: str
+    fallback: str | None = None
+    truncated: bool = False
+    cached: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Rewriter(Protocol):
+    """Never raises for what a model says or a server does: such a query keeps its own words, and says why."""
+
+    @property
+    def name(self) -> str:
+        """The spec, with the version of its prompt or list."""
+        ...
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What would be needed to do it again: model, prompt and its sha256, settings; no times, no keys."""
+        ...
+
+    def rewrite(self, texts: Sequence[str], progress: Progress | None = None) -> list[Rewrite]:
+        """A Rewrite for each text, in their order."""
+        ...
+
+
+class QueryEncoder(Protocol):
+    """What a rewriter needs of an encoder: how much text it reads, and how near two texts are."""
+
+    @property
+    def record(self) -> EncoderRecord: ...
+
+    def tokenize(self, texts: Sequence[str]) -> Any: ...
+
+    def encode_texts(self, texts: Sequence[str]) -> Any: ...
+
+
+@dataclass(frozen=True)
+class RewriteSettings:
+    """How a rewriter that asks a model does so."""
+
+    timeout_s: float = 30.0  # for one query, all attempts together
+    retries: int = 3  # of a request that failed for a reason that may pass
+    concurrency: int = 4  # requests at once
+    cache: str | None = ""  # file of kept answers; "": the user's own; None: none
+    topic_floor: float | None = None  # least cosine of query and rewrite; None: measured on the encoder
+    max_answer_tokens: int = 256
+    max_requests: int = 0  # of one rewriter in its life; 0: no limit
+    max_total_tokens: int = 0  # as the server counts them; 0: no limit
+    device: str = "cpu"  # of hf:MODEL
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {value}"
+            for name, value, least in (
+                ("timeout_s", self.timeout_s, 0.001),
+                ("retries", self.retries, 0),
+                ("concurrency", self.concurrency, 1),
+                ("max_answer_tokens", self.max_answer_tokens, 1),
+                ("max_requests", self.max_requests, 0),
+                ("max_total_tokens", self.max_total_tokens, 0),
+            )
+            if value < least
+        ]
+        if self.topic_floor is not None and not -1 <= self.topic_floor <= 1:
+            wrong.append(f"topic_floor is {self.topic_floor}, which no cosine is")
+        if wrong:
+            raise BeholderError("; ".join(wrong), "settings of rewriting in their range", "Correct them.")
+
+
+def load_rewriter(
+    spec: str, settings: RewriteSettings | None = None, *, encoder: QueryEncoder | None = None
+) -> Rewriter:
+    """The rewriter of a spec. `encoder`: of the index that will be searched; with it rewrites are held to what its
+    text tower reads and to the query's topic. Without it neither is looked at.
+
+    Raises BeholderError for a spec that is none, a file that cannot be read, a model that cannot be loaded.
+    """
+    from .rewrite_checks import Gate
+    from .rewrite_offline import Nothing, Repeat, Suffix, Template
+
+    settings = settings or RewriteSettings()
+    kind, colon, rest = spec.partition(":")
+    gate = Gate(encoder, settings.topic_floor)
+    if spec in ("", "none"):
+        return Nothing()
+    if spec == "template":
+        return Template(gate)
+    if spec == "repeat":
+        return Repeat(gate)
+    if kind == "suffix" and (rest.strip() or not colon):
+        return Suffix(gate, rest)
+    if kind == "file" and rest:
+        from .rewrite_table import RecordedRewrites
+
+        return RecordedRewrites(Path(rest), gate)
+    if kind in ("llm", "hf") and rest:
+        from .rewrite_model import load_model_rewriter
+
+        return load_model_rewriter(spec, settings, gate)
+    raise BeholderError(f"there is no rewriter {spec!r}", ", ".join(SPECS), "Example: --rewrite template")
+
+
+@dataclass(frozen=True)
+class RewriteCounts:
+    """What became of many queries: fallbacks by their reason, and how many rewrites were over-long or kept answers."""
+
+    queries: int
+    rewritten: int
+    fallbacks: dict[str, int]
+    truncated: int
+    cached: int
+
+    def line(self) -> str:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.fallbacks.items())
+        fell = sum(self.fallbacks.values())
+        return (
+            f"{self.rewritten} of {self.queries} queries rewritten, {fell} kept their own words"
+            f"{f' ({reasons})' if reasons else ''}; {self.truncated} over-long, {self.cached} from the cache"
+        )
+
+
+def count_rewrites(rewrites: Iterable[Rewrite]) -> RewriteCounts:
+    """Reasons are counted by what stands before their colon, the most frequent first."""
+    rewrites = list(rewrites)
+    reasons = Counter(one.fallback.partition(":")[0] for one in rewrites if one.fallback)
+    return RewriteCounts(
+        queries=len(rewrites),
+        rewritten=sum(one.fallback is None and one.text != one.original for one in rewrites),
+        fallbacks=dict(reasons.most_common()),
+        truncated=sum(one.truncated for one in rewrites),
+        cached=sum(one.cached for one in rewrites),
+    )
