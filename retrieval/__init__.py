@@ -6,14 +6,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .encoders import Encoder, load_encoder
     from .pipeline import EmbedConfig, embed
-    from .results import Result
+    from .query import Query
+    from .results import Answer, Result
+    from .search_config import SearchConfig
     from .searcher import Searcher, open_searcher
     from .update import UpdateReport, update_index
 
 _HOMES = {
+    "Answer": ".results",
     "EmbedConfig": ".pipeline",
     "Encoder": ".encoders",
+    "Query": ".query",
     "Result": ".results",
+    "SearchConfig": ".search_config",
     "Searcher": ".searcher",
     "embed": ".pipeline",
     "load_encoder": ".encoders",
@@ -23,9 +28,12 @@ _HOMES = {
 }
 
 __all__ = [
+    "Answer",
     "EmbedConfig",
     "Encoder",
+    "Query",
     "Result",
+    "SearchConfig",
     "Searcher",
     "UpdateReport",
     "embed",

@@ -14,7 +14,7 @@ VERBS = {
     "demo": "retrieval.cli:demo",
     "embed": "retrieval.cli:embed",
     "index": "retrieval.index_cli:app",
-    "search": "retrieval.cli:search",
+    "search": "retrieval.search_cli:search",
     "align": "rl.cli:app",
     "bench": "benchmarks.cli:app",
     "models": "retrieval.cli:models",

@@ -25,6 +25,7 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     from .encoders import load_encoder
     from .gallery import write_gallery
     from .pipeline import EmbedConfig, embed
+    from .search_config import SearchConfig
     from .searcher import Searcher
 
     folder = out if out is not None else Path(FOLDER)
@@ -36,7 +37,8 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     echo(f"{report.count} sample pictures, {report.embedded} embedded now with {MODEL}")
     build_index(embeddings, index, overwrite=True)
     searcher = Searcher(load_index(index), encoder)
-    sections = list(zip(QUERIES, searcher.search(QUERIES, RESULTS), strict=True))
+    answers = searcher.search(QUERIES, SearchConfig(k=RESULTS))
+    sections = [(answer.query.label, answer.results) for answer in answers]
     for query, results in sections:
         echo(f'  "{query}": {results[0].caption or results[0].uri} ({results[0].relevance:.3f})')
     note = f"{report.count} paintings and photographs, searched with {MODEL}"

@@ -9,44 +9,43 @@ from pathlib import Path
 
 from indexes.search import Index
 
-from .results import Result
-
-Rows = Sequence[tuple[str, Sequence[Result]]]
+from .results import Answer
 
 
-def write_table(rows: Rows) -> None:
+def write_table(answers: Sequence[Answer]) -> None:
     """Rank, relevance, uri and caption, cut to the terminal's width where there is one."""
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
-    for place, (query, results) in enumerate(rows):
-        if len(rows) > 1:
-            print(f"{os.linesep if place else ''}{query}")
-        longest = min(max((len(result.uri) for result in results), default=0), 60)
-        for result in results:
+    for place, answer in enumerate(answers):
+        if len(answers) > 1:
+            print(f"{os.linesep if place else ''}{answer.query.label}")
+        longest = min(max((len(result.uri) for result in answer.results), default=0), 60)
+        for result in answer.results:
             line = (
                 f"{result.rank:>3}  {result.relevance:6.3f}  {result.uri:<{longest}}  {_line(result.caption)}".rstrip()
             )
             print(line if not width or len(line) <= width else line[: width - 1] + "…")
 
 
-def write_tsv(rows: Rows) -> None:
+def write_tsv(answers: Sequence[Answer]) -> None:
     print("query\trank\tid\trelevance\turi\tcaption")
-    for query, results in rows:
-        for result in results:
-            cells = (query, result.rank, result.id, f"{result.relevance:.6f}", result.uri, result.caption)
+    for answer in answers:
+        for result in answer.results:
+            cells = (answer.query.label, result.rank, result.id, f"{result.relevance:.6f}", result.uri, result.caption)
             print("\t".join(_line(cell) for cell in cells))
 
 
-def write_json(rows: Rows, seconds: Mapping[str, float] | None) -> None:
-    for query, results in rows:
-        line: dict[str, object] = {"query": query, "results": [result.to_dict() for result in results]}
+def write_json(answers: Sequence[Answer], seconds: Mapping[str, float] | None) -> None:
+    for answer in answers:
+        results = [result.to_dict() for result in answer.results]
+        line: dict[str, object] = {"query": answer.query.label, "results": results}
         if seconds is not None:
             line["seconds"] = dict(seconds)
         print(json.dumps(line, ensure_ascii=False))
 
 
-def write_paths(rows: Rows, pictures: Path) -> None:
-    for _, results in rows:
-        for result in results:
+def write_paths(answers: Sequence[Answer], pictures: Path) -> None:
+    for answer in answers:
+        for result in answer.results:
             print(pictures / result.uri)
 
 

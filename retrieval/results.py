@@ -1,7 +1,13 @@
-"""What a search returns: a picture with its place, its relevance and what the index knows of it."""
+"""What a search returns: for each query an answer, in it pictures with their place, relevance and scores."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from .query import Query
+
+if TYPE_CHECKING:
+    from .rewrite import Rewrite
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,24 @@ class Result:
     height: int
     caption: str | None
     copies: tuple[int, ...] = ()  # ids of pictures that it stands for, where repetitions were collapsed
+    scores: Mapping[str, float] = field(default_factory=dict)  # percentile in the index, [0, 1], of each scorer
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The results of one query, best first. `good_match` is False where a least relevance was asked for and nothing
+    reached it: then there are no results. seconds: per stage, of all the queries that were asked together."""
+
+    query: Query
+    results: list[Result]
+    rewrites: tuple["Rewrite", ...] = ()  # of the query's texts, in their order; none where it was not rewritten
+    good_match: bool = True
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def rewritten(self) -> "Rewrite | None":
+        """What became of the query's first text."""
+        return self.rewrites[0] if self.rewrites else None

@@ -1,8 +1,10 @@
-"""Text queries to results: encode, search, look up the items; seconds per stage are kept."""
+"""Queries to answers: encode, filter, search, look up the items. Seconds per stage come with the answers."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,116 +15,148 @@ from indexes.errors import BeholderError
 from indexes.search import Index
 from indexes.where import matching_ids
 
-from . import light_text
-from .encoders import TextEncoder, find_folder, load_encoder
-from .results import Result
+from .encoders import TextEncoder
+from .query import Query
+from .query_encoder import QueryEncoder, check_encoder, load_text_encoder
+from .results import Answer, Result
+from .search_config import SearchConfig
+
+__all__ = ["Searcher", "check_encoder", "load_text_encoder", "open_searcher", "picture_folder"]
 
 BATCH = 1024  # queries at once: bounds memory, and is past the batch where Flat search stops gaining
+STAGES = ("encode", "filter", "search", "items")
+COLUMNS = ("uri", "sha256", "width", "height", "caption")
 
 
 class Searcher:
-    """An open index and the encoder of its queries. Raises BeholderError where the two do not belong together."""
+    """An open index and the encoder of its queries: `encoder`, or `model` (default: the name in the index's manifest)
+    loaded when a query first needs it. Raises BeholderError where the two do not belong together."""
 
-    def __init__(self, index: Index, encoder: TextEncoder) -> None:
-        check_encoder(index, encoder)
-        self.index, self.encoder = index, encoder
-        self.seconds = dict.fromkeys(("encode", "filter", "search", "items"), 0.0)
+    def __init__(
+        self, index: Index, encoder: TextEncoder | None = None, *, model: str | None = None, device: str = "cpu"
+    ) -> None:
+        self.index = index
+        self.encoder = QueryEncoder(index, encoder, model=model, device=device)
         self._filter: tuple[str, NDArray[np.int64]] | None = None
 
-    def search(
-        self, texts: Sequence[str], k: int = 10, *, where: str | None = None, near: float | None = None
-    ) -> list[list[Result]]:
-        """The k best pictures of each text, best first; fewer where the index holds fewer.
+    def search(self, queries: Sequence[Query | str], config: SearchConfig | None = None) -> list[Answer]:
+        """An answer to each query: its k best pictures, best first; fewer where the index holds fewer or the
+        configuration lets fewer through. Raises BeholderError for an empty text, a condition that cannot be read, an
+        id that is not there."""
+        config = config or SearchConfig()
+        for place, query in enumerate(queries, 1):
+            if isinstance(query, str) and not query.strip():
+                raise BeholderError(f"query {place} of {len(queries)} is empty", "words", "Say what to look for.")
+        asked = [Query.of(query) if isinstance(query, str) else query for query in queries]
+        seconds = dict.fromkeys(STAGES, 0.0)
+        answers: list[Answer] = []
+        for start in range(0, len(asked), BATCH):
+            answers += self._answers(asked[start : start + BATCH], config, seconds)
+        return answers
 
-        where: only pictures for which this condition over the items holds, as `indexes.where` reads it. near: of
-        pictures that are one file, or whose vectors' cosine is at least this, only the best placed one. Raises
-        BeholderError for an empty text, k below 1, a condition that cannot be read.
-        """
-        if k < 1:
-            raise BeholderError(f"k is {k}", "1 or more", "Ask for at least one result.")
-        for place, text in enumerate(texts, 1):
-            if not text.strip():
-                raise BeholderError(f"query {place} of {len(texts)} is empty", "words", "Say what to look for.")
-        results: list[list[Result]] = []
-        for start in range(0, len(texts), BATCH):
-            vectors = self._timed_encode(texts[start : start + BATCH])
-            results += self.search_vectors(vectors, k, where=where, near=near)
-        return results
+    def _answers(
+        self, queries: Sequence[Query], config: SearchConfig, seconds: MutableMapping[str, float]
+    ) -> list[Answer]:
+        with _timed(seconds, "encode"):
+            vectors = self.encoder.encode(queries)
+        with _timed(seconds, "filter"):
+            allowed = self.matching(config.where) if config.where is not None else None
+        with _timed(seconds, "search"):
+            found = self._found(queries, vectors, config, allowed)
+        with _timed(seconds, "items"):
+            results = self._results(found, config)
+        good = [bool(row) or config.min_relevance is None for row in results]
+        return [
+            Answer(query, row, good_match=match, seconds=seconds)
+            for query, row, match in zip(queries, results, good, strict=True)
+        ]
 
-    def search_vectors(
-        self, vectors: NDArray[np.float32], k: int, *, where: str | None = None, near: float | None = None
-    ) -> list[list[Result]]:
-        """The same for vectors float32 (Q, D), unit rows."""
-        started = time.perf_counter()
-        allowed = self.matching(where) if where is not None else None
-        filtered = time.perf_counter()
-        if near is not None:
-            distinct = search_distinct(self.index, vectors, k, near=near, allowed=allowed)
+    def _found(
+        self,
+        queries: Sequence[Query],
+        vectors: NDArray[np.float32],
+        config: SearchConfig,
+        allowed: NDArray[np.int64] | None,
+    ) -> list[Distinct]:
+        """The `depth` best of each query, pictures that it names itself left out."""
+        extra = max((len(query.likes) for query in queries), default=0)
+        depth = config.depth + extra
+        if config.near is not None:
+            found = search_distinct(self.index, vectors, depth, near=config.near, allowed=allowed)
         else:
-            found = self.index.search(vectors, k, allowed=allowed)
-            none = ((),) * found.ids.shape[1]
-            distinct = [Distinct(*pair, none) for pair in zip(found.ids, found.scores, strict=True)]
-        searched = time.perf_counter()
-        results = [self._results(one) for one in distinct]
-        self.seconds["filter"] += filtered - started
-        self.seconds["search"] += searched - filtered
-        self.seconds["items"] += time.perf_counter() - searched
-        return results
+            plain = self.index.search(vectors, depth, allowed=allowed)
+            none = ((),) * plain.ids.shape[1]
+            found = [Distinct(*pair, none) for pair in zip(plain.ids, plain.scores, strict=True)]
+        if not extra:
+            return found
+        return [_without(one, query.likes, config.depth) for one, query in zip(found, queries, strict=True)]
 
     def matching(self, where: str) -> NDArray[np.int64]:
         """The ids of pictures for which a condition holds, rising; the last condition's are kept."""
-        if self._filter is None or self._filter[0] != where:
-            self._filter = (where, matching_ids(self.index.items_table(), where))
-        return self._filter[1]
+        kept = self._filter  # read once: another thread may set it
+        if kept is None or kept[0] != where:
+            kept = self._filter = (where, matching_ids(self.index.items_table(), where))
+        return kept[1]
 
-    def _results(self, found: Distinct) -> list[Result]:
-        rows = self.index.items(found.ids).to_pylist()
-        return [
-            Result(
-                id=int(found.ids[place]),
-                rank=place + 1,
-                uri=row["uri"],
-                relevance=float(found.scores[place]),
-                sha256=row["sha256"],
-                width=row["width"],
-                height=row["height"],
-                caption=row["caption"],
-                copies=found.copies[place],
-            )
-            for place, row in enumerate(rows)
-        ]
-
-    def _timed_encode(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        started = time.perf_counter()
-        vectors = self.encoder.encode_texts(texts)
-        self.seconds["encode"] += time.perf_counter() - started
-        return vectors
+    def _results(self, found: Sequence[Distinct], config: SearchConfig) -> list[list[Result]]:
+        items = self.index.items(np.concatenate([np.empty(0, np.int64), *(one.ids for one in found)]))
+        results, start = [], 0
+        for one in found:
+            rows = items.slice(start, len(one.ids))
+            start += len(one.ids)
+            order = np.arange(len(one.ids))
+            if isinstance(config.min_relevance, float | int):
+                order = order[one.scores >= config.min_relevance]
+            if config.sort is not None:
+                order = order[_sorted(rows.take(order), config.sort)]
+            order = order[: config.k]
+            results.append(_result_rows(one, rows.select(COLUMNS).take(order).to_pylist(), order))
+        return results
 
 
-def check_encoder(index: Index, encoder: TextEncoder) -> None:
-    """Two encoders agree on pictures iff their image fingerprints agree: a tuned text tower may search as it is."""
-    found, expected = encoder.record, index.manifest.encoder
-    if found.image_fingerprint != expected.image_fingerprint:
-        raise BeholderError(
-            f"{found.name} (pictures {found.image_fingerprint[:12]}) did not make {index.folder}",
-            f"{expected.name} (pictures {expected.image_fingerprint[:12]})",
-            "Embed the pictures again with the new encoder and build an index of that, or drop --model.",
+def _result_rows(found: Distinct, rows: Sequence[dict[str, Any]], order: NDArray[np.int64]) -> list[Result]:
+    return [
+        Result(
+            id=int(found.ids[place]),
+            rank=rank,
+            uri=row["uri"],
+            relevance=float(found.scores[place]),
+            sha256=row["sha256"],
+            width=row["width"],
+            height=row["height"],
+            caption=row["caption"],
+            copies=found.copies[place],
         )
+        for rank, (place, row) in enumerate(zip(order, rows, strict=True), 1)
+    ]
 
 
-def load_text_encoder(name: str, texts: int, device: str = "cpu") -> TextEncoder:
-    """The encoder for so many texts: without torch where that is quicker and the tower allows it."""
-    folder = find_folder(name)
-    if folder is not None and texts <= light_text.MOST_TEXTS and device == "cpu" and light_text.fits(folder):
-        return light_text.LightTextEncoder(name, folder)
-    return load_encoder(name, device)
+def _sorted(items: Any, sort: str) -> NDArray[np.int64]:
+    """The places (n,) of items in the order of a column, equal ones as they are, nulls last."""
+    import pyarrow.compute as pc
+
+    column = sort.removesuffix(":desc")
+    if column not in items.column_names:
+        raise BeholderError(f"there is no column {column!r} to sort by", f"one of {', '.join(items.column_names)}")
+    direction = "descending" if sort.endswith(":desc") else "ascending"
+    return np.asarray(pc.sort_indices(items, sort_keys=[(column, direction)]), np.int64)
 
 
-def open_searcher(folder: Path, model: str | None = None, *, texts: int = 1, device: str = "cpu") -> Searcher:
-    """A searcher of an INDEX folder with the encoder that its manifest names, or `model`."""
-    index = load_index(folder)
-    name = model or index.manifest.encoder.name
-    return Searcher(index, load_text_encoder(name, texts, device))
+def _without(found: Distinct, ids: Sequence[int], k: int) -> Distinct:
+    kept = np.flatnonzero(~np.isin(found.ids, ids))[:k]
+    return Distinct(found.ids[kept], found.scores[kept], tuple(found.copies[place] for place in kept))
+
+
+@contextmanager
+def _timed(seconds: MutableMapping[str, float], stage: str) -> Iterator[None]:
+    started = time.perf_counter()
+    yield
+    seconds[stage] += time.perf_counter() - started
+
+
+def open_searcher(folder: Path, model: str | None = None, *, device: str = "cpu") -> Searcher:
+    """A searcher of an INDEX folder with the encoder that its manifest names, or `model`, loaded when needed."""
+    return Searcher(load_index(folder), model=model, device=device)
 
 
 def picture_folder(index: Index) -> Path:

@@ -65,7 +65,7 @@ def test_help_loads_no_heavy_library_and_takes_under_half_a_second() -> None:
         (["search", "nowhere", "a dog"], "there is no folder nowhere"),
         (["search", "INDEX", ""], "query 1 of 1 is empty"),
         (["search", "INDEX"], "no query"),
-        (["search", "INDEX", "a dog", "-k", "0"], "-k is 0"),
+        (["search", "INDEX", "a dog", "-k", "0"], "k is 0"),
         (["search", "INDEX", "a dog", "--json", "--tsv"], "more than one of"),
         (["search", "INDEX", "--queries", "no.txt"], "no.txt cannot be read"),
         (["search", "INDEX/../emb", "a dog"], "is of kind beholder-embeddings; expected beholder-index"),
