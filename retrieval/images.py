@@ -114,9 +114,10 @@ def list_pictures(folder: Path) -> tuple[list[str], list[tuple[str, str]]]:
     return sorted(found), sorted(rejected)
 
 
-def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(content: bytes, max_pixels: int = MAX_PIXELS, *, least: int = 0) -> Image.Image:
     """The first frame, upright (EXIF), as RGB with transparency over white and 16 bits scaled to 8.
 
+    least: where above 0, a JPEG may come smaller (1/2, 1/4 or 1/8), no side below so many pixels: for thumbnails.
     Raises BadPicture with a reason that names no path.
     """
     if not content:
@@ -124,9 +125,11 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's own bomb warning: ours is a limit, below
-            picture = Image.open(io.BytesIO(content), formats=_formats())
+            picture = Image.open(io.BytesIO(content), formats=known_formats())
             if picture.width * picture.height > max_pixels:
                 raise BadPicture(f"{picture.width} x {picture.height} pixels, more than {max_pixels:,}")
+            if least:
+                picture.draft(None, (least, least))  # other formats do nothing here
             picture.load()
             return _to_rgb(ImageOps.exif_transpose(picture))
     except BadPicture:
@@ -140,7 +143,7 @@ def decode(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 @cache
-def _formats() -> list[str]:
+def known_formats() -> list[str]:
     """Those of FORMATS that this Pillow was built with; `Image.open` knows only the commonest before `init`."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
