@@ -29,17 +29,18 @@ from .locks import LOCK, locked
 from .manifest import MANIFEST, publish, sha256_file, write_json_atomic
 from .memory import PeakMemory, give_back, shown
 from .planner import Plan, plan
+from .query_file import PATTERNS, other_queries, unit_queries, write_queries
 from .safety import remember
 from .search import Index
 from .segment_writer import Rows, rows_of, write_segment
 from .segments import INDEX_FORMAT, IndexManifest, SegmentRecord
 from .shards import Embeddings, check_size
-from .tune import QUERIES, missed, queries_for, tuned, unit_queries, write_queries
+from .tune import missed, queries_for, tuned
 
 __all__ = ["FLAT_UP_TO", "IndexConfig", "build_index", "config_like"]
 
 NEW = ".new"  # within the folder: what is being built
-OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", LOCK, NEW, QUERIES, f".{QUERIES}.tmp", "embeddings"}
+OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", LOCK, NEW, "embeddings"}
 
 
 def config_like(other: str | Path, config: IndexConfig, count: int) -> IndexConfig:
@@ -243,7 +244,8 @@ def _existing(folder: Path, digest: str, overwrite: bool) -> IndexManifest | Non
     else."""
     if not folder.exists():
         return None
-    strange = sorted(set(os.listdir(folder)) - OURS) if folder.is_dir() else [folder.name]
+    queries = {path.name for pattern in PATTERNS for path in folder.glob(pattern)}
+    strange = sorted(set(os.listdir(folder)) - OURS - queries) if folder.is_dir() else [folder.name]
     if strange:
         raise BeholderError(f"{folder} holds {strange[0]}", "a new folder, or an index", "Choose another folder.")
     if not (folder / MANIFEST).exists():
@@ -279,10 +281,8 @@ def _left(folder: Path, manifest: IndexManifest | None) -> list[Path]:
     named = {segment.id for segment in manifest.segments} if manifest else set()
     segments = folder / "segments"
     left = [path for path in segments.iterdir() if path.name not in named] if segments.is_dir() else []
-    names = [f".{MANIFEST}.tmp", f".{QUERIES}.tmp", NEW]
-    if not (manifest and manifest.settings.get("queries")):
-        names.append(QUERIES)
-    return left + [folder / name for name in names if (folder / name).exists()]
+    names = f".{MANIFEST}.tmp", NEW
+    return left + other_queries(folder, manifest) + [folder / name for name in names if (folder / name).exists()]
 
 
 def _clear(folder: Path, manifest: IndexManifest | None) -> None:

@@ -132,10 +132,10 @@ def exercise(folder: Path, mapped: bool) -> None:
     """Does with the index all that a caller may: raises whatever is wrong. Only for a process that may die."""
     import numpy as np
 
+    from .query_file import kept_queries
     from .search import Index
     from .segments import verify_index
     from .structure import check_structure
-    from .tune import kept_queries
 
     verify_index(folder)  # sha256 first
     manifest = IndexManifest.read(folder)

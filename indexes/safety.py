@@ -19,6 +19,7 @@ from typing import Any
 from .errors import FormatError
 from .manifest import MANIFEST, FileRecord, sha256_bytes
 from .probe import probe
+from .query_file import queries_record
 from .segments import IndexManifest
 from .shards import check_size
 
@@ -26,7 +27,6 @@ MANIFEST_MOST = 64 << 20  # bytes: a thousand bytes a segment make 60,000 segmen
 FOOTER_MOST = 64 << 20  # bytes of an Arrow or Parquet footer: it grows with the row groups, some 100 bytes each
 REMEMBERED = 1000  # folders; the oldest are forgotten, and checked again when they are opened
 MODES = "read", "mapped"  # FAISS reads a file in two ways, which fail differently
-QUERIES = "queries.arrow"  # as tune.py names it, which imports this module
 REMEDY = "Do not use it; get it again, or build it here."
 # What FAISS calls an index on disk -> its kind: those that the factories make. Others (an index that refers
 # to further files by path, say) are not read at all.
@@ -96,10 +96,10 @@ def check_files(folder: Path) -> IndexManifest:
         for record in segment.files:
             if record != segment.faiss:
                 _check_arrow_header(folder / record.path)
-    if os.path.lexists(folder / QUERIES):
-        size = os.lstat(folder / QUERIES).st_size  # of a link: its own, so that it is refused
-        _check_record(folder, root, FileRecord(QUERIES, size, ""))
-        _check_arrow_header(folder / QUERIES)
+    queries = _queries(folder, manifest)
+    if queries is not None:
+        _check_record(folder, root, queries)
+        _check_arrow_header(folder / queries.path)
     return manifest
 
 
@@ -112,6 +112,13 @@ def manifest_of(folder: Path) -> IndexManifest:
         return IndexManifest.read(folder)
     except (AttributeError, TypeError, ValueError, KeyError, OverflowError, RecursionError) as error:
         raise _refused(path, f"{type(error).__name__} {error}") from error
+
+
+def _queries(folder: Path, manifest: IndexManifest) -> FileRecord | None:
+    try:
+        return queries_record(manifest.settings)
+    except (AttributeError, TypeError, ValueError, KeyError, OverflowError) as error:
+        raise _refused(folder / MANIFEST, f"queries: {type(error).__name__} {error}") from error
 
 
 def _refused(where: Path, found: str) -> FormatError:
@@ -182,9 +189,13 @@ def _signature(folder: Path) -> dict[str, Any]:
 
 def _named(folder: Path) -> Iterable[str]:
     """The manifest, the queries it was tuned with, and the files that it names (none where it is unreadable)."""
-    yield from (MANIFEST, QUERIES)
+    yield MANIFEST
     with contextlib.suppress(FormatError):
-        for segment in manifest_of(folder).segments:
+        manifest = manifest_of(folder)
+        queries = _queries(folder, manifest)
+        if queries is not None:
+            yield queries.path
+        for segment in manifest.segments:
             yield from (str(record.path) for record in segment.files)
 
 

@@ -11,9 +11,9 @@ import numpy as np
 
 from .errors import ConditionFailed
 from .factories import parse
+from .query_file import kept_queries
 from .recall import Queries, answered, interval, shares
 from .search import Index, load_index
-from .tune import kept_queries
 
 SAMPLE = 64  # queries: their exact answers over a million vectors of 256 take some two seconds on two cores
 

@@ -1,6 +1,6 @@
 """Search parameters of a built index: the least effort that meets a target on real queries, and what it costs.
 
-Queries are kept in INDEX/queries.arrow, to be asked again when the index has grown. Where none were given,
+Queries are kept (query_file.py), to be asked again when the index has grown. Where none were given,
 rows of the corpus stand in (each without itself), and what text queries find is unknown: they lie farther
 from pictures than pictures do from each other.
 """
@@ -13,52 +13,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import BeholderError, ConditionFailed
-from .exact import check_queries
 from .factories import parse
 from .fit import Fit, fit
 from .locks import locked
-from .manifest import FileRecord, check_file, record_file
+from .query_file import kept_queries, other_queries, unit_queries, write_queries
 from .recall import Queries, answered, measured
 from .safety import remember
 from .search import Index, load_index
 from .segments import IndexManifest
-from .vectors import VectorFile, write_vectors
 
-QUERIES = "queries.arrow"
 MOST_QUERIES = 1000  # their exact answers over a million vectors of 256 take some half a minute on two cores
 HELD_OUT = 256  # rows of the corpus that stand in for queries
 KEPT = "build_s", "peak_bytes", "reason", "trials", "ruled_out"  # of what a build measured: true ever after
-
-
-def unit_queries(vectors: NDArray[Any], dimension: int) -> NDArray[np.float32]:
-    """Queries (Q, D) as rows of length 1. Raises BeholderError for none, another width, zeros or
-    non-finite values."""
-    queries = check_queries(np.asarray(vectors), dimension, 1)
-    lengths = np.linalg.norm(queries, axis=1, keepdims=True)
-    if not len(queries) or not (lengths > 0).all():
-        raise BeholderError(f"{len(queries)} query vectors, {int((lengths == 0).sum())} of length 0", "some directions")
-    return np.asarray(queries / lengths, np.float32)
-
-
-def write_queries(folder: Path, vectors: NDArray[np.float32], kind: str) -> dict[str, Any]:
-    """Keeps the queries in the folder; what the manifest's settings say about them."""
-    count, dimension = vectors.shape
-    write_vectors(folder / QUERIES, dimension, [(np.arange(count), vectors)])
-    record = record_file(folder, QUERIES)
-    return {"kind": kind, "count": count, "bytes": record.bytes, "sha256": record.sha256}
-
-
-def kept_queries(folder: Path, manifest: IndexManifest) -> tuple[NDArray[np.float32], str] | None:
-    """The queries that the index was tuned with and their kind; None where it was tuned with held-out rows.
-
-    Raises FormatError where they are gone or changed.
-    """
-    known = manifest.settings.get("queries")
-    if not known:
-        return None
-    check_file(folder, FileRecord(QUERIES, int(known["bytes"]), str(known["sha256"])))
-    vectors = VectorFile(folder / QUERIES, manifest.dimension)
-    return vectors.rows_at(np.arange(len(vectors))).astype(np.float32), str(known["kind"])
 
 
 def queries_for(index: Index, given: tuple[NDArray[np.float32], str] | None, seed: int) -> Queries:
@@ -162,5 +128,7 @@ def _published(folder: Path, manifest: IndexManifest, kept: dict[str, Any]) -> I
     old = {name: value for name, value in (manifest.measured or {}).items() if name in KEPT}
     after = replace(manifest, measured={**old, **kept})
     after.write(folder)
+    for path in other_queries(folder, after):
+        path.unlink()
     remember(folder)
     return after

@@ -95,6 +95,6 @@ def _record_again(folder: Path) -> None:
                 path = folder / record["path"]
                 record |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
     if "queries" in manifest["settings"]:
-        path = folder / "queries.arrow"
+        path = folder / manifest["settings"]["queries"]["path"]
         manifest["settings"]["queries"] |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
     (folder / "manifest.json").write_text(json.dumps(manifest))

@@ -17,10 +17,10 @@ from mutations import mutate
 from indexes import IndexConfig, build_index, load_index, probe, safety
 from indexes.errors import FormatError
 from indexes.manifest import record_file
+from indexes.query_file import write_queries
 from indexes.safety import admit, check_files, remember
 from indexes.segments import IndexManifest, write_tombstones
 from indexes.structure import check_structure
-from indexes.tune import write_queries
 
 WIDTH = 32
 FACTORIES = ["Flat", "SQfp16", "IVF16,Flat", "IVF16,SQ8", "OPQ8_32,IVF16,PQ8x4fs", "HNSW8", "HNSW8_SQ8", "IVF16,RaBitQ"]
@@ -150,7 +150,7 @@ def test_old_notes_are_forgotten(folder, monkeypatch, tmp_path):
 
 def test_queries_that_were_changed_or_lead_elsewhere_are_refused(folders, tmp_path):
     folder = Path(shutil.copytree(folders[FACTORIES.index("IVF16,SQ8")], tmp_path / "i"))
-    path = folder / "queries.arrow"
+    (path,) = folder.glob("queries-*.arrow")
     content = path.read_bytes()
     path.write_bytes(content[:300] + b"x" + content[301:])
     with pytest.raises(FormatError, match="changed or cut"):

@@ -11,9 +11,10 @@ from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.factories import parse
 from indexes.fit import Point, _least, fit
 from indexes.growth import add
+from indexes.query_file import kept_queries
 from indexes.recall import answered, interval, shares
 from indexes.segments import IndexManifest
-from indexes.tune import QUERIES, remeasure, tune_index
+from indexes.tune import remeasure, tune_index
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +132,9 @@ def test_recall_is_measured_again_after_growth(tmp_path, index, vectors, embeddi
 
 
 def test_queries_that_were_changed_are_not_measured_with(index):
-    path = index / QUERIES
+    (path,) = index.glob("queries-*.arrow")
     path.write_bytes(path.read_bytes()[:-8])
-    with pytest.raises(FormatError, match=r"queries\.arrow"):
+    with pytest.raises(FormatError, match=r"queries-.*\.arrow"):
         tune_index(index)
 
 
@@ -179,3 +180,19 @@ def test_a_doubling_that_gains_nothing_is_not_the_end():
     assert found is not None
     assert found.parameters == {"nprobe": 7, "candidates": 2}
     assert _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 1.1) is None
+
+
+def test_a_tuning_that_is_killed_before_its_manifest_leaves_the_old_queries(index, vectors, monkeypatch):
+    before = kept_queries(index, IndexManifest.read(index))
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(IndexManifest, "write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            tune_index(index, query_vectors=vectors(40, 16, seed=8))
+    assert len(list(index.glob("queries-*.arrow"))) == 2
+    np.testing.assert_array_equal(kept_queries(index, IndexManifest.read(index))[0], before[0])
+    tune_index(index)
+    assert len(list(index.glob("queries-*.arrow"))) == 1  # of the next writer
