@@ -1,7 +1,8 @@
 """The INDEX folder: immutable segments and the manifest that names the live ones.
 
 `segments/<id>/{vectors.arrow, items.parquet, index.faiss}` with rows in one order in all three, ids rising;
-`removed-<sha12>.arrow` beside them: ids taken out of the segment (tombstones); `manifest.json`.
+`beauty.arrow` beside them where scorers are among the index's dimensions; `removed-<sha12>.arrow`: ids taken out of
+the segment (tombstones); `scores/<scorer>-<sha12>.parquet`; `manifest.json`.
 """
 
 from collections.abc import Mapping
@@ -13,8 +14,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .beauty_file import NormalScoresFile
 from .errors import BeholderError, FormatError
 from .manifest import FileRecord, check_file, publish, read_manifest, record_file, sha256_bytes, write_manifest
+from .score_columns import ScoreFile, ScoreRecord
 from .shards import (
     EncoderRecord,
     bad_manifest,
@@ -27,7 +30,7 @@ from .shards import (
 from .vectors import VectorFile
 
 INDEX = "beholder-index"
-INDEX_FORMAT = 2
+INDEX_FORMAT = 3
 TOMBSTONES: Any = pa.schema([("id", pa.int64())])
 
 
@@ -40,12 +43,21 @@ def upgraded_from_1(content: dict[str, Any]) -> dict[str, Any]:
     return {**rest, "segments": segments, "measured": None, "format": 2}
 
 
-UPGRADES = {1: upgraded_from_1}
+def upgraded_from_2(content: dict[str, Any]) -> dict[str, Any]:
+    """Format 2 had no scores, no spread of relevance and no calibration."""
+    segments = [{**segment, "beauty": None} for segment in content["segments"]]
+    settings = {"scorers": [], "default_scorer": "", "scores": {}, **content["settings"]}
+    new: dict[str, Any] = {"scores": [], "spread": None, "calibration": None, "format": 3}
+    return {**content, **new, "segments": segments, "settings": settings}
+
+
+UPGRADES = {1: upgraded_from_1, 2: upgraded_from_2}
 
 
 @dataclass(frozen=True)
 class SegmentRecord:
-    """A segment: `count` rows in three files, less the ids that the file `tombstones` lists."""
+    """A segment: `count` rows in three files, less the ids that the file `tombstones` lists; `beauty`: its normal
+    scores, where scorers are among the dimensions."""
 
     id: str
     count: int
@@ -53,17 +65,20 @@ class SegmentRecord:
     items: FileRecord
     faiss: FileRecord
     tombstones: FileRecord | None = None
+    beauty: FileRecord | None = None
 
     @property
     def files(self) -> tuple[FileRecord, ...]:
-        three = self.vectors, self.items, self.faiss
-        return three if self.tombstones is None else (*three, self.tombstones)
+        others = (file for file in (self.beauty, self.tombstones) if file is not None)
+        return (self.vectors, self.items, self.faiss, *others)
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "SegmentRecord":
+        files: dict[str, FileRecord | None]
         files = {name: file_record(content[name]) for name in ("vectors", "items", "faiss")}
-        removed = content["tombstones"]
-        return cls(**{**content, **files, "tombstones": None if removed is None else file_record(removed)})
+        for name in ("tombstones", "beauty"):
+            files[name] = None if content[name] is None else file_record(content[name])
+        return cls(**{**content, **files})
 
 
 def write_tombstones(folder: Path, segment_id: str, ids: NDArray[np.int64]) -> FileRecord:
@@ -109,10 +124,24 @@ class IndexManifest:
     count: int  # of live pictures: rows of all segments less the removed ones
     next_id: int  # above every id ever given out: ids are never used again
     measured: dict[str, Any] | None = None  # by the planner: knn_recall, its interval, speed; None: not measured
+    scores: tuple[ScoreRecord, ...] = ()  # those in the index's dimensions first, in the order of these
+    spread: dict[str, Any] | None = None  # value, queries, kind; see beauty.spread_of; None: no text query was known
+    calibration: dict[str, Any] | None = None  # of relevance: what queries without an answer score
 
     @property
     def dimension(self) -> int:
         return self.encoder.width
+
+    @property
+    def in_index(self) -> tuple[ScoreRecord, ...]:
+        """The scorers in the index's dimensions, in their order."""
+        return tuple(record for record in self.scores if record.in_index)
+
+    @property
+    def files(self) -> tuple[FileRecord, ...]:
+        """All files that it names."""
+        of_segments = (file for segment in self.segments for file in segment.files)
+        return (*of_segments, *(record.file for record in self.scores))
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -123,6 +152,8 @@ class IndexManifest:
         fields = {name: content[name] for name in cls.__dataclass_fields__}
         fields["encoder"] = EncoderRecord.from_dict(content["encoder"])
         fields["segments"] = tuple(SegmentRecord.from_dict(segment) for segment in content["segments"])
+        fields["scores"] = tuple(ScoreRecord.from_dict(record) for record in content["scores"])
+        _check_scores(fields["scores"], fields["segments"], fields["spread"])
         held = sum(segment.count for segment in fields["segments"])
         removed = any(segment.tombstones for segment in fields["segments"])
         if not 0 <= fields["count"] <= held or (fields["count"] != held and not removed):
@@ -145,11 +176,35 @@ class IndexManifest:
             raise bad_manifest(folder, error) from error
 
 
+def _check_scores(
+    scores: tuple[ScoreRecord, ...], segments: tuple[SegmentRecord, ...], spread: dict[str, Any] | None
+) -> None:
+    """Raises ValueError unless the scorers go with the segments and each other."""
+    names = [record.name for record in scores]
+    if len({record.column for record in scores}) != len(names):
+        raise ValueError(f"scorers {', '.join(names)}, of which two are one column")
+    known = [record.in_index for record in scores]
+    if known != sorted(known, reverse=True) or sum(record.default for record in scores) > 1:
+        raise ValueError("scorers out of order, or with several defaults")
+    if any(known) and any(segment.beauty is None for segment in segments):
+        raise ValueError("a segment without the normal scores of the scorers in the index")
+    if spread is not None and not 0 <= float(spread["value"]) <= 1:
+        raise ValueError(f"a spread of {spread['value']}")
+
+
 def check_removed(where: str, ids: NDArray[np.int64], removed: NDArray[np.int64]) -> None:
     """Raises FormatError unless every removed id is one of the segment's ids."""
     if not np.isin(removed, ids).all():
         strange = removed[~np.isin(removed, ids)][0]
         raise FormatError(f"{where} removes id {strange}", "ids of its own segment", "Make the folder again.")
+
+
+def check_normal_scores(opened: NormalScoresFile, manifest: "IndexManifest", folder: Path) -> None:
+    """Raises FormatError unless a segment's normal scores are of the index's scorers, in its order."""
+    wanted = tuple(record.name for record in manifest.in_index)
+    if opened.scorers != wanted:
+        found = f"{folder} has a segment with scorers {', '.join(opened.scorers)}"
+        raise FormatError(found, ", ".join(wanted), "Build it again.")
 
 
 def verify_index(folder: str | Path) -> int:
@@ -167,6 +222,8 @@ def verify_index(folder: str | Path) -> int:
         path = folder / segment.vectors.path
         ids = checked_blocks(str(path), VectorFile(path, manifest.dimension).blocks(65536))
         check_rows(str(path), ids, read_items(folder / segment.items.path), segment.count)
+        if segment.beauty is not None:
+            check_normal_scores(NormalScoresFile(folder / segment.beauty.path, segment.count), manifest, folder)
         removed = read_tombstones(folder, segment.tombstones)
         check_removed(str(path), np.concatenate([np.empty(0, np.int64), *ids]), removed)
         live += segment.count - len(removed)
@@ -174,4 +231,7 @@ def verify_index(folder: str | Path) -> int:
     check_ids(folder, seen, manifest.next_id)
     if live != manifest.count:
         raise FormatError(f"{folder} has {live} live pictures", f"{manifest.count}", "Build it again.")
-    return sum(len(segment.files) for segment in manifest.segments)
+    for scorer in manifest.scores:
+        check_file(folder, scorer.file)
+        ScoreFile(folder, scorer).values()
+    return len(manifest.files)

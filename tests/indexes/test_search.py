@@ -186,7 +186,7 @@ def test_a_cut_faiss_file_of_the_recorded_size_is_an_error_of_ours(tmp_path, vec
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda content: content.update(format=3), "format 3; expected at most 2"),
+        (lambda content: content.update(format=4), "format 4; expected at most 3"),
         (lambda content: content.update(kind="beholder-embeddings"), "kind beholder-embeddings"),
         (lambda content: content.pop("segments"), "no 'segments'"),
         (lambda content: content["segments"][0]["faiss"].update(path="../../x"), "leaves the folder"),
