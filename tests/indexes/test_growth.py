@@ -266,7 +266,7 @@ def test_an_index_of_format_1_is_read(parts, vectors):
     (folder / "manifest.json").write_text(json.dumps(content))
     assert_searches_exactly(folder, np.arange(400), rows[:400], vectors(5, WIDTH, seed=3))
     remove(folder, [1])
-    assert json.loads((folder / "manifest.json").read_bytes())["format"] == 2
+    assert json.loads((folder / "manifest.json").read_bytes())["format"] == 3
 
 
 def test_columns_that_only_some_pictures_have_are_null_elsewhere(parts, tmp_path, vectors, embeddings, items):
