@@ -28,6 +28,10 @@ class TextEncoder(Protocol):
     @property
     def record(self) -> EncoderRecord: ...
 
+    def tokenize(self, texts: Sequence[str]) -> Any:
+        """Token ids (B, T), padded and cut to the tower's context."""
+        ...
+
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (Q, D), unit rows."""
         ...

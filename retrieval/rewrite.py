@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from indexes.errors import BeholderError
-from indexes.shards import EncoderRecord
+
+from .encoders import TextEncoder
 
 Progress = Callable[[int, int], None]
 ARMS = "detail", "k-list", "kw-dict", "reorg"
@@ -62,17 +63,6 @@ class Rewriter(Protocol):
         ...
 
 
-class QueryEncoder(Protocol):
-    """What a rewriter needs of an encoder: how much text it reads, and how near two texts are."""
-
-    @property
-    def record(self) -> EncoderRecord: ...
-
-    def tokenize(self, texts: Sequence[str]) -> Any: ...
-
-    def encode_texts(self, texts: Sequence[str]) -> Any: ...
-
-
 @dataclass(frozen=True)
 class RewriteSettings:
     """How a rewriter that asks a model does so."""
@@ -107,7 +97,7 @@ class RewriteSettings:
 
 
 def load_rewriter(
-    spec: str, settings: RewriteSettings | None = None, *, encoder: QueryEncoder | None = None
+    spec: str, settings: RewriteSettings | None = None, *, encoder: TextEncoder | None = None
 ) -> Rewriter:
     """The rewriter of a spec. `encoder`: of the index that will be searched; with it rewrites are held to what its
     text tower reads and to the query's topic. Without it neither is looked at.

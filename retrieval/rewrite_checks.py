@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from indexes.manifest import write_json_atomic
 
+from .encoders import TextEncoder
 from .prompt import PROMPTS
-from .rewrite import QueryEncoder, Rewrite
+from .rewrite import Rewrite
 
 MOST_CHARACTERS = 2000  # past it an answer is no longer a query cut short but a model that does not stop
 UNRELATED_SHARE = 0.95  # a rewrite must be nearer to its query than this share of pairs of unlike captions are
@@ -43,7 +44,7 @@ class Draft:
 class Gate:
     """The checks for one encoder; without one, only those that need none."""
 
-    def __init__(self, encoder: QueryEncoder | None, topic_floor: float | None) -> None:
+    def __init__(self, encoder: TextEncoder | None, topic_floor: float | None) -> None:
         self.encoder = encoder
         self._floor = topic_floor
 
@@ -117,7 +118,7 @@ def problem_of(original: str, text: str) -> str | None:
     return None
 
 
-def fits(encoder: QueryEncoder, texts: Sequence[str]) -> NDArray[np.bool_]:
+def fits(encoder: TextEncoder, texts: Sequence[str]) -> NDArray[np.bool_]:
     """Whether the tower reads each text to its end (bool (N,)): more words behind it then change its tokens.
 
     Asked so, no tokenizer need say its context. A text that fills the context to the last token counts as one that
@@ -128,7 +129,7 @@ def fits(encoder: QueryEncoder, texts: Sequence[str]) -> NDArray[np.bool_]:
     return differs
 
 
-def cut(encoder: QueryEncoder, text: str) -> str:
+def cut(encoder: TextEncoder, text: str) -> str:
     """The longest beginning of a text that the tower reads to its end: whole phrases, or words where the first phrase
     alone is too long; empty where not even a word fits."""
     for separator in (r"(?<=[,;.:]) ", r" "):
@@ -140,7 +141,7 @@ def cut(encoder: QueryEncoder, text: str) -> str:
     return ""
 
 
-def measured_floor(encoder: QueryEncoder) -> float:
+def measured_floor(encoder: TextEncoder) -> float:
     """The cosine that 95 % of pairs of unlike captions (prompts/topics-1.txt) stay below with this text tower: towers
     differ (CLIP's texts are all near each other), so no fixed number can serve. Kept in the user's cache."""
     path = cache_folder() / "topic-floors" / f"{encoder.record.text_fingerprint}.json"
