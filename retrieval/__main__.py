@@ -15,6 +15,8 @@ VERBS = {
     "embed": "retrieval.cli:embed",
     "index": "retrieval.index_cli:app",
     "search": "retrieval.search_cli:search",
+    "rewrite": "retrieval.rewrite_cli:rewrite",
+    "serve": "retrieval.serve_cli:serve",
     "align": "rl.cli:app",
     "bench": "benchmarks.cli:app",
     "models": "retrieval.cli:models",

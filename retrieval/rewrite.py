@@ -58,6 +58,11 @@ class Rewriter(Protocol):
         """What would be needed to do it again: model, prompt and its sha256, settings; no times, no keys."""
         ...
 
+    @property
+    def hopeless(self) -> str | None:
+        """Why no query can be rewritten, once that is known: no such model, a wrong key, nobody at the address."""
+        ...
+
     def rewrite(self, texts: Sequence[str], progress: Progress | None = None) -> list[Rewrite]:
         """A Rewrite for each text, in their order."""
         ...

@@ -18,6 +18,7 @@ class Nothing:
     """The query as typed."""
 
     name = "none"
+    hopeless = None
 
     @property
     def provenance(self) -> dict[str, Any]:
@@ -31,6 +32,7 @@ class Template:
     """Adds what fits the kind of subject, told by its words."""
 
     name = TEMPLATE
+    hopeless = None
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -57,6 +59,7 @@ class Repeat:
     """Control: tests whether length alone helps."""
 
     name = f"repeat-{REPEAT_WORDS}"
+    hopeless = None
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -74,6 +77,8 @@ class Repeat:
 
 class Suffix:
     """The same words behind every query."""
+
+    hopeless = None
 
     def __init__(self, gate: Gate, words: str = "") -> None:
         self._gate = gate

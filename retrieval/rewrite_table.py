@@ -25,6 +25,8 @@ COLUMNS = "query", "rewrite", "fallback", "truncated"
 class RecordedRewrites:
     """Looks queries up. One that is not in the table, or was not rewritten then, falls back and says so."""
 
+    hopeless = None
+
     def __init__(self, path: Path, gate: Gate) -> None:
         self._provenance, rows = read_rewrites(path)
         self._rows = {_key(row["query"]): row for row in rows}
