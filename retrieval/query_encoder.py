@@ -37,6 +37,10 @@ class QueryEncoder:
         """The kind of encoder that reads texts, for people; "none" before one was needed."""
         return "none" if self._text is None else type(self._text).__name__
 
+    def held(self) -> TextEncoder | None:
+        """What has been loaded, to be given to a newer index of the same encoder."""
+        return self._pictures or self._text
+
     def text_encoder(self, texts: int = 1) -> TextEncoder:
         """The encoder for so many texts, checked against the index."""
         with self._lock:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
+from urllib.parse import parse_qs, quote, unquote
 
 from .serve_config import ServeConfig
 
@@ -28,9 +29,7 @@ class BodyTooLarge(Exception):
 class Gate:
     """Wraps an application. `observe(path's template, status, seconds)` is told of each answer."""
 
-    def __init__(
-        self, inner: Application, config: ServeConfig, observe: Callable[[str, int, float], None]
-    ) -> None:
+    def __init__(self, inner: Application, config: ServeConfig, observe: Callable[[str, int, float], None]) -> None:
         self._inner, self._observe, self._hosts = inner, observe, config.allowed_hosts
         self._token = None if config.token is None else config.token.encode()
         self._most = config.max_body_bytes
@@ -50,7 +49,9 @@ class Gate:
 
         refusal = self._refusal(scope)
         try:
-            if refusal is not None:
+            if refusal is not None and refusal[0] == 401 and self._brought(scope):
+                await self._welcome(noted)
+            elif refusal is not None:
                 await answer(noted, *refusal)
             else:
                 await self._inner(scope, self._limited(receive), noted)
@@ -66,23 +67,34 @@ class Gate:
         length = headers.get(b"content-length", b"0")
         if not length.isdigit() or int(length) > self._most:
             return 413, f"the body is longer than {self._most:,} bytes"
-        if self._token is not None and scope["path"] not in OPEN and not self._may(scope, headers):
+        if self._token is not None and scope["path"] not in OPEN and not self._may(self._token, headers):
             return 401, "no token, or another one; send 'Authorization: Bearer TOKEN', or open /?token=TOKEN"
         return None
 
-    def _may(self, scope: Scope, headers: dict[bytes, bytes]) -> bool:
-        if self._token is None:
-            return True
+    def _may(self, token: bytes, headers: dict[bytes, bytes]) -> bool:
         kind, _, given = headers.get(b"authorization", b"").partition(b" ")
-        if kind.lower() == b"bearer" and hmac.compare_digest(given.strip(), self._token):
-            return True
-        if scope["path"] == "/" and scope["method"] == "GET":
-            return True  # the page's own route looks at ?token= and sets the cookie; without it shows nothing
+        if kind.lower() == b"bearer":
+            return hmac.compare_digest(given.strip(), token)
         try:
             kept = SimpleCookie(headers.get(b"cookie", b"").decode("latin-1")).get(COOKIE)
         except CookieError:
             return False
-        return kept is not None and hmac.compare_digest(kept.value.encode(), self._token)
+        return kept is not None and hmac.compare_digest(unquote(kept.value).encode(), token)
+
+    def _brought(self, scope: Scope) -> bool:
+        """Whether a browser opens the page with the token in its address."""
+        if self._token is None or scope["path"] != "/" or scope["method"] != "GET":
+            return False
+        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[-1]
+        return hmac.compare_digest(given.encode(), self._token)
+
+    async def _welcome(self, send: Send) -> None:
+        """The page again, without the token in the address, which histories keep, but in a cookie that no script and
+        no other site can use."""
+        cookie = b"%s=%s; Path=/; HttpOnly; SameSite=Strict" % (COOKIE.encode(), quote(self._token or b"").encode())
+        headers = [(b"location", b"/"), (b"set-cookie", cookie), (b"content-length", b"0")]
+        await send({"type": "http.response.start", "status": 303, "headers": headers})
+        await send({"type": "http.response.body", "body": b""})
 
     def _limited(self, receive: Receive) -> Receive:
         seen = 0

@@ -1,6 +1,7 @@
 """What the service counts, in Prometheus' text format. Its own registry: two services in one process do not mix."""
 
 from collections.abc import Callable
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.platform_collector import PlatformCollector
@@ -17,7 +18,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
         PlatformCollector(registry=self.registry)
-        own = {"registry": self.registry}
+        own: Any = {"registry": self.registry}
         self._requests = Counter("beholder_requests", "Answers by route and status.", ["route", "status"], **own)
         self._seconds = Histogram(
             "beholder_request_seconds", "Seconds from request to answer.", ["route"], buckets=SECONDS, **own

@@ -130,7 +130,7 @@ class PictureStore:
 
 
 def checked_picture(content: bytes, max_pixels: int) -> str:
-    """"" for bytes that begin as a picture of at most so many pixels, else the reason why not."""
+    """ "" for bytes that begin as a picture of at most so many pixels, else the reason why not."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
