@@ -5,13 +5,13 @@ also their files, 16 MiB a task), the model and the encoder's own arrays; it doe
 of names aside). Each shard is a unit of resume: see `plan.py`.
 """
 
-import csv
+import contextlib
 import json
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -20,22 +20,21 @@ import pyarrow as pa
 
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.manifest import record_file, sha256_file, write_bytes_atomic
-from indexes.memory import give_back
 from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, ShardRecord, read_items, write_shard
 from indexes.vectors import VectorFile
 
 from . import plan as plans
 from .archives import Misfit, fitted
+from .captions import read_captions
+from .cluster import Cluster
+from .encode_unit import Encoded, UnitTask, encode_unit, run_unit
 from .encoders import Encoder, load_encoder
 from .images import MAX_PIXELS
 from .plan import Part, Plan, Unit
-from .sources import Source, Uris, find_source, pictures, stamp
+from .sources import Source, find_source
 from .workers import Decoded, DecodePool
 
 LEAST_BAD = 10  # so many bad pictures are always allowed: one in a folder of twenty is not a broken corpus
-# The C library keeps what batches of other sizes, and pixels out of another thread, leave between its blocks: 270 MB
-# were seen with the encoder in the box. Giving it back costs milliseconds.
-TRIM_BATCHES = 8
 Progress = Callable[[int, int], None]
 
 
@@ -52,6 +51,7 @@ class EmbedConfig:
     threads: int = 0  # of the encoder on a CPU; 0 = torch's choice
     captions: str | None = None  # a TSV with a column file or image, and one named caption or title
     max_pixels: int = MAX_PIXELS
+    ray: str | None = None  # address of a Ray cluster that does the units, as cluster.Cluster; None: this machine
 
     def __post_init__(self) -> None:
         wrong = [
@@ -111,7 +111,8 @@ def embed(
     captions = read_captions(Path(config.captions)) if config.captions else {}
     found = find_source(source, _old_root(embeddings))
     with plans.locked(embeddings):
-        encoder = encoder or load_encoder(config.model, config.device)
+        # Where others encode, this machine needs the encoder for its fingerprint only, and no GPU.
+        encoder = encoder or load_encoder(config.model, config.device if config.ray is None else "cpu")
         old = _existing(embeddings, encoder)
         settings = _settings(config) | {"source": plans.relative(found.root, embeddings)}
         settings |= {"names": list(found.names)} if found.names else {}
@@ -149,31 +150,29 @@ class _Run:
         self.misfits: Counter[str] = Counter()  # by column: values of a type it cannot hold
         self.total = sum(len(unit.uris) for unit in plan.units if unit.copy_of is None)
         self.done = 0
+        self.started = time.perf_counter()
 
     def finish(self, old: EmbeddingsManifest | None, resumed: bool) -> EmbedReport:
-        _set_threads(self.config)
         next_id = old.next_id if old else 0
         parts: list[Part] = []
         rejected = [list(pair) for pair in self.plan.rejected]
-        with DecodePool(self.config.workers or os.cpu_count() or 1, self.config.max_pixels) as pool:
-            if self.total:
-                pool.warm()
-            started = time.perf_counter()
+        kept = {unit.number: plans.read_part(self.folder, unit) for unit in self.plan.units}
+        new = [unit for unit in self.plan.units if unit.copy_of is None and kept[unit.number] is None]
+        self.done = self.total - sum(len(unit.uris) for unit in new)
+        with contextlib.closing(self._encoded(new)) as encoded:
             for unit in self.plan.units:
-                part = plans.read_part(self.folder, unit)
+                part = kept[unit.number]
                 if part is not None:
                     self.report.resumed_shards += 1
-                    self.done += len(unit.uris) if unit.copy_of is None else 0
                 else:
-                    part = self._copy(unit, old) if unit.copy_of is not None else self._embed(unit, pool, next_id)
+                    part = self._copy(unit, old) if unit.copy_of is not None else self._part(unit, encoded, next_id)
                     plans.write_part(self.folder, unit, part)
                 parts.append(part)
                 if part.shard is not None and unit.copy_of is None:
                     next_id += part.shard.count
                 rejected += part.rejected
                 self._check_bad(rejected)
-            self.report.wall_s = time.perf_counter() - started
-            self.report.seconds |= {"read": pool.read_s, "decode": pool.decode_s}
+        self.report.wall_s = time.perf_counter() - self.started
         self.report.notes += [
             f"column {name}: {count} values of another type, or not in the first pictures, were left out"
             for name, count in sorted(self.misfits.items())
@@ -183,49 +182,59 @@ class _Run:
         self._log(resumed)
         return self.report
 
-    def _embed(self, unit: Unit, pool: DecodePool, first_id: int) -> Part:
-        """Decodes and encodes the pictures of a unit; batches hold good pictures only and end with the unit."""
-        good: list[Decoded] = []
-        rejected: list[list[str]] = []
-        vectors: list[Any] = []
-        batch: list[Any] = []
-        ahead = 3 * self.config.batch_size
-        # Before the first read: an archive that changes from here on is looked at again by the next run.
-        places = Uris(self.root)
-        seen = {name: list(stamp(self.root / name)) for name in places.archives(unit.uris)}
+    def _encoded(self, units: Sequence[Unit]) -> Generator[Encoded, None, None]:
+        """The units, encoded, in their order; the clock starts when models are loaded and workers have started."""
+        config, root = self.config, self.root
+        if config.ray is not None and units:
+            threads = _threads(config)
+            tasks = (
+                UnitTask(
+                    str(root.resolve()),
+                    unit.uris,
+                    config.model,
+                    self.encoder.record.image_fingerprint,
+                    config.device,
+                    threads,
+                    config.workers,
+                    config.batch_size,
+                    config.max_pixels,
+                )
+                for unit in units
+            )
+            gpus = int(config.device.startswith("cuda"))
+            with Cluster(config.ray) as cluster:
+                self.started = time.perf_counter()
+                # Not threads plus workers: those wait for the encoder most of the time.
+                for encoded in cluster.map(run_unit, tasks, cpus=max(threads, config.workers), gpus=gpus):
+                    self._looked_at(len(encoded.good) + len(encoded.rejected))
+                    yield encoded
+            return
+        _set_threads(config)
+        with DecodePool(config.workers or os.cpu_count() or 1, config.max_pixels) as pool:
+            if units:
+                pool.warm()
+            self.started = time.perf_counter()
+            for unit in units:
+                yield encode_unit(root, unit.uris, self.encoder, pool, config.batch_size, self._looked_at)
 
-        def encode() -> None:
-            started = time.perf_counter()
-            vectors.append(self.encoder.encode_images(np.stack(batch)))
-            self.report.seconds["encode"] += time.perf_counter() - started
-            self.report.embedded += len(batch)
-            batch.clear()
-            if len(vectors) % TRIM_BATCHES == 0:
-                give_back()
-
-        for picture in pool.decoded(pictures(self.root, unit.uris), self.encoder.preprocessing, ahead):
-            self.done += 1
-            if picture.pixels is None:
-                rejected.append([picture.uri, picture.reason])
-                continue
-            batch.append(picture.pixels)
-            good.append(_without_pixels(picture))
-            if len(batch) == self.config.batch_size:
-                encode()
-                self.progress(self.done, self.total)
-        if batch:
-            encode()
-        give_back()
+    def _looked_at(self, count: int) -> None:
+        self.done += count
         self.progress(self.done, self.total)
-        files = [picture for picture in good if not places.split(picture.uri)[0]]
-        seen |= {picture.uri: [picture.bytes, picture.mtime_ns] for picture in files}
+
+    def _part(self, unit: Unit, units: Iterator[Encoded], first_id: int) -> Part:
+        """Writes the next unit that was encoded."""
+        encoded = next(units)
+        for stage, seconds in encoded.seconds.items():
+            self.report.seconds[stage] += seconds
+        good = encoded.good
+        self.report.embedded += len(good)
         if not good:
-            return Part(None, rejected, seen)
+            return Part(None, encoded.rejected, encoded.seen)
         started = time.perf_counter()
         ids = np.arange(first_id, first_id + len(good), dtype=np.int64)
-        shard = write_shard(self.folder, unit.number, ids, np.concatenate(vectors), self._items(ids, good))
+        shard = write_shard(self.folder, unit.number, ids, encoded.vectors, self._items(ids, good))
         self.report.seconds["write"] += time.perf_counter() - started
-        return Part(shard, rejected, seen)
+        return Part(shard, encoded.rejected, encoded.seen)
 
     def _items(self, ids: Any, good: list[Decoded]) -> Any:
         columns = {
@@ -326,10 +335,6 @@ class _Run:
             log.write(json.dumps(line) + "\n")
 
 
-def _without_pixels(picture: Decoded) -> Decoded:
-    return replace(picture, pixels=None)
-
-
 def _settings(config: EmbedConfig) -> dict[str, Any]:
     """What decides the bytes of a run, beside the encoder and the pictures; of the captions' table its sha256."""
     settings = asdict(config)
@@ -355,36 +360,15 @@ def _count_lines(folder: Path) -> int:
     return path.read_bytes().count(b"\n") if path.is_file() else 0
 
 
+def _threads(config: EmbedConfig) -> int:
+    """Those of the encoder: torch's choice on this machine counts for the others too, since they decide the bytes."""
+    import torch
+
+    return config.threads or int(torch.get_num_threads())
+
+
 def _set_threads(config: EmbedConfig) -> None:
     if config.threads:
         import torch
 
         torch.set_num_threads(config.threads)
-
-
-def read_captions(path: Path) -> dict[str, str]:
-    """uri -> caption of a TSV with a header: the picture's column is file or image, the text's caption or title.
-
-    The first caption of a picture counts. Raises BeholderError where the table or its columns are missing.
-    """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            rows = csv.DictReader(stream, delimiter="\t", quoting=csv.QUOTE_NONE)
-            names = rows.fieldnames or []
-            key = next((name for name in ("file", "image", "uri") if name in names), None)
-            text = next((name for name in ("caption", "title") if name in names), None)
-            if key is None or text is None:
-                raise BeholderError(
-                    f"{path} has columns {', '.join(names)}",
-                    "file or image, and caption or title",
-                    "Rename them.",
-                )
-            captions: dict[str, str] = {}
-            for row in rows:
-                caption = row[text] or ""
-                if text == "title" and row.get("author"):
-                    caption = f"{caption}, {row['author']}"
-                captions.setdefault(row[key] or "", caption)
-            return captions
-    except (OSError, UnicodeDecodeError) as error:
-        raise BeholderError(f"{path} cannot be read ({error})", "a UTF-8 TSV table", "Check the path.") from error

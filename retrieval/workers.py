@@ -80,6 +80,23 @@ def _start_worker() -> None:
         threading.Thread(target=lambda: (wait([parent.sentinel]), os._exit(1)), daemon=True).start()
 
 
+class DecodeHere:
+    """The same in the calling process, for tasks that are many on a machine already."""
+
+    def __init__(self, max_pixels: int) -> None:
+        self.max_pixels = max_pixels
+        self.read_s = self.decode_s = 0.0
+
+    def decoded(self, pictures: Iterable[Picture], preprocessing: Preprocessing, ahead: int) -> Iterator[Decoded]:
+        """The pictures in order, a group at a time: `ahead` is not needed."""
+        for group in _groups(pictures):
+            plain = tuple(replace(picture, carried={}) for picture in group)
+            done, reading, decoding = run_task(Task(plain, preprocessing, self.max_pixels))
+            self.read_s += reading
+            self.decode_s += decoding
+            yield from _carrying(done, [picture.carried for picture in group])
+
+
 class DecodePool:
     """`with DecodePool(workers) as pool: for picture in pool.decoded(...)`; seconds of all workers are summed."""
 
@@ -126,7 +143,11 @@ class DecodePool:
             self.read_s += reading
             self.decode_s += decoding
             submit()
-            yield from (replace(one, carried=what) if what else one for one, what in zip(done, carried, strict=True))
+            yield from _carrying(done, carried)
+
+
+def _carrying(done: list[Decoded], carried: list[Mapping[str, Any]]) -> Iterator[Decoded]:
+    return (replace(one, carried=what) if what else one for one, what in zip(done, carried, strict=True))
 
 
 def _groups(pictures: Iterable[Picture]) -> Iterator[list[Picture]]:

@@ -16,9 +16,10 @@ from indexes import Embeddings
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.shards import verify
 from retrieval import plan as plans
+from retrieval.captions import read_captions
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import decode, fit
-from retrieval.pipeline import EmbedConfig, embed, read_captions
+from retrieval.pipeline import EmbedConfig, embed
 from tests.conftest import ROOT, write_pictures
 
 
