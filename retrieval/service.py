@@ -32,6 +32,7 @@ from .service_pictures import NotShown
 from .service_requests import SEARCH_EXAMPLES, QueryBody, Reader, SearchBody, read_body
 
 Made = TypeVar("Made")
+Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 LOG = logging.getLogger("beholder.service")
 PICTURE_THREADS = 2  # pictures decoded at once: each may take 3 bytes a pixel
 KEPT_S = 86_400  # seconds a browser may keep a picture whose address names its content
@@ -79,13 +80,12 @@ class Service:
         addresses = {"image": f"/images/{tail}", "thumbnail": f"/thumbnails/{tail}"}
         return {**result.to_dict(), "rank": result.rank - offset if offset else result.rank, **addresses}
 
-    async def find(self, query: dict[str, Any], config: dict[str, Any]) -> list[dict[str, Any]]:
+    async def find(self, query: dict[str, Any] | str, config: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of one search as /search gives them: for comparisons."""
         given = dict(config)
         served = self.index(given.pop("index", None))
-        answer = await served.search(
-            await self.read_query(read_body(QueryBody, to_json(query))), self.reader.config(given)
-        )
+        asked = query if isinstance(query, str) else read_body(QueryBody, to_json(query))
+        answer = await served.search(await self.read_query(asked), self.reader.config(given))
         return [self.shown(served, result) for result in answer.results]
 
     def close(self) -> None:
@@ -277,7 +277,7 @@ def _schema(model: Any) -> dict[str, Any]:
     return dict(inlined(content))
 
 
-def handlers() -> dict[Any, Callable[[Request, Any], Coroutine[Any, Any, Response]]]:
+def handlers() -> dict[Any, Handler]:
     """Every error is {"error": one line} with the status that fits."""
 
     def answered(
