@@ -9,7 +9,6 @@ import hashlib
 import secrets
 import threading
 from base64 import b64decode
-from binascii import Error as BadBase64
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
@@ -28,13 +27,13 @@ ROW = 5  # pictures of a row, as in the paper's judge; a config's k says otherwi
 LONGEST_ROW = 20
 BLIND = ("id", "width", "height", "caption", "image", "thumbnail")  # what a row shows of a picture
 
-Find = Callable[[dict[str, Any], dict[str, Any]], Awaitable[Sequence[Mapping[str, Any]]]]
+Find = Callable[[dict[str, Any] | str, dict[str, Any]], Awaitable[Sequence[Mapping[str, Any]]]]
 
 
 class Comparison(BaseModel):
     """A query as /search takes it, and two settings: those of /search, with `index` where there are several."""
 
-    query: dict[str, Any]
+    query: dict[str, Any] | str
     a: dict[str, Any] = Field(default_factory=dict)
     b: dict[str, Any] = Field(default_factory=dict)
 
@@ -116,23 +115,23 @@ def taste_router(find: Find, book: VoteBook) -> APIRouter:
     return router
 
 
-def described(query: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+def described(query: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
     """The words of a query's texts, and the whole query with pictures named by the sha256 of their bytes."""
+    if isinstance(query, str):
+        return query, {"text": [query]}
     texts = [part["text"] if isinstance(part, Mapping) else str(part) for part in query.get("text") or ()]
     parts = {key: value for key, value in query.items() if value}
     if "image" in parts:
-        parts["image"] = [
-            {**{key: value for key, value in one.items() if key != "data"}, "sha256": _digest(one.get("data", ""))}
-            for one in parts["image"]
-        ]
+        parts["image"] = [_named(one) for one in parts["image"]]
     return ", ".join(texts), parts
 
 
-def _digest(data: str) -> str:
-    try:
-        return hashlib.sha256(b64decode(data)).hexdigest()
-    except (BadBase64, ValueError) as error:
-        raise BeholderError("a picture that is not base64", "base64", "Encode its bytes.") from error
+def _named(picture: Mapping[str, Any]) -> dict[str, Any]:
+    if not picture.get("data"):
+        return dict(picture)  # an address
+    rest = {key: value for key, value in picture.items() if key != "data"}
+    content = b64decode(str(picture["data"]).rpartition(",")[2])  # a data URI has its type before a comma
+    return {**rest, "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _row_config(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,300 @@
+// The page: what is asked, and what is shown for it.
+
+import { Refused, ask, debounced, latestOnly } from "./api.js";
+import { Compare } from "./compare.js";
+import { $, calm, counted, make, wordsOf } from "./dom.js";
+import { askNot, makeFilters, readPicture, showChips, takePictures } from "./parts.js";
+import { bodyOf, emptyQuery, fromParameters, hasParts, toParameters } from "./query.js";
+import { showRewrite } from "./rewrite.js";
+import { makeSliders } from "./sliders.js";
+import { Viewer } from "./viewer.js";
+import { Wall } from "./wall.js";
+
+const PAGE = 48; // pictures at once; the next ones come as the end is neared
+const TYPING_MS = 140;
+const IDEAS = ["a quiet harbour at dawn", "portrait of a woman", "a city at night", "flowers in a vase", "snow in the mountains", "an animal looking at you"];
+
+let query = fromParameters(new URLSearchParams(location.search));
+let info = { indexes: [] };
+let results = [], ended = true, loading = false, sliders = null, example = false;
+
+const status = $("#status"), words = $("#words"), chips = $("#chips"), list = $("#pictures");
+const narrow = () => innerWidth < 640;
+const wall = new Wall(list, {
+  open: (all, at) => viewer.open(all, at),
+  similar,
+  rowHeight: (width) => (narrow() ? Math.min(190, width * 0.46) : Math.max(220, Math.min(340, innerHeight * 0.36))),
+  gap: () => (narrow() ? 8 : 14),
+  foot: () => (document.body.classList.contains("details") ? 54 : 0),
+});
+const viewer = new Viewer($("#viewer"), { similar, add: addLike, closed: (at) => wall.focus(at) });
+const compare = new Compare($("#taste"), { info: () => info, query: () => query, viewer, setWords });
+
+const index = () => info.indexes.find(({ name }) => name === query.index) ?? info.indexes[0] ?? { name: "", count: 0, scorers: [], columns: [] };
+
+// ---- asking
+
+const asked = latestOnly(async ({ body, more }, signal) => {
+  loading = true;
+  document.body.classList.add("asking");
+  try {
+    const answer = await ask("/search", body, signal);
+    results = more ? [...results, ...answer.results] : answer.results;
+    ended = answer.results.length < body.config.k;
+    wall.show(results, { more });
+    said(answer, more);
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    failed(error);
+  } finally {
+    loading = false;
+    document.body.classList.remove("asking");
+    nearEnd();
+  }
+});
+
+function search() {
+  remember();
+  if (compare.on) return compare.refresh();
+  example = !hasParts(query);
+  const body = example ? { ...bodyOf({ ...query, words: IDEAS[0] }, PAGE) } : bodyOf(query, PAGE);
+  asked({ body, more: false });
+}
+const searchSoon = debounced(search, TYPING_MS);
+
+function searchMore() {
+  if (ended || loading || compare.on) return;
+  asked({ body: bodyOf(example ? { ...query, words: IDEAS[0] } : query, PAGE, results.length), more: true });
+}
+
+function nearEnd() {
+  const end = $("#more").getBoundingClientRect();
+  if (results.length && end.top < innerHeight * 2) searchMore();
+}
+
+// ---- saying what was found
+
+function said(answer, more) {
+  status.classList.remove("error");
+  const count = `${counted(results.length, "picture")}${ended ? "" : " and on"}`;
+  const spent = Object.values(answer.seconds ?? {}).reduce((sum, seconds) => sum + (typeof seconds === "number" ? seconds : 0), 0);
+  const of = `of ${index().count.toLocaleString("en")}`;
+  const time = spent && !more ? ` · ${Math.max(1, Math.round(spent * 1000))} ms` : "";
+  document.body.classList.toggle("no-match", answer.good_match === false && !example);
+  if (example) status.replaceChildren("For example: ", make("em", {}, IDEAS[0]));
+  else if (answer.good_match === false) status.replaceChildren("No good match", query.words.trim() ? " for " : "", query.words.trim() ? make("em", {}, query.words.trim()) : "", results.length ? ". The nearest there is:" : ".");
+  else if (!results.length) status.textContent = "No picture is left by this filter.";
+  else status.replaceChildren(`${count} ${of}${time}`);
+  showRewrite($("#rewritten"), answer);
+  if (!more && scrollY > 40 && !document.activeElement?.closest?.("#tune")) scrollTo({ top: 0, behavior: calm() ? "auto" : "smooth" });
+}
+
+function failed(error) {
+  if (error instanceof Refused && error.status === 401) return askToken();
+  status.classList.add("error");
+  status.textContent = error.message;
+  if (!(error instanceof Refused)) throw error;
+}
+
+function askToken() {
+  const door = $("#door"), input = make("input", { type: "password", name: "token", "aria-label": "Token", autocomplete: "current-password", required: true });
+  // The service takes the token from the address once and keeps it in a cookie that scripts cannot read.
+  door.replaceChildren(make("form", { action: "/", method: "get" }, make("h2", {}, "This service asks for its token"), input, make("button.main", {}, "Enter")));
+  if (!door.open) door.showModal();
+}
+
+// ---- changing what is asked
+
+function remember() {
+  const parameters = toParameters(query).toString();
+  const address = parameters ? `?${parameters}` : location.pathname;
+  // Each settled query is a step of the browser's history; each letter on the way to it is not.
+  history.replaceState(null, "", address);
+  document.title = query.words.trim() ? `${query.words.trim()} · Beholder` : "Beholder";
+}
+
+function settle() {
+  history.pushState(null, "", location.href);
+}
+
+function changed() {
+  showChips(chips, query, changed);
+  search();
+}
+
+function setWords(text) {
+  query.words = words.value = text;
+  search();
+}
+
+function similar(result) {
+  settle();
+  query = { ...emptyQuery(), index: query.index, beauty: query.beauty, likes: [like(result)] };
+  words.value = "";
+  changed();
+  status.textContent = `Pictures like ${wordsOf(result)}`;
+  list.focus({ preventScroll: true });
+}
+
+function addLike(result) {
+  settle();
+  if (!query.likes.some(({ id }) => id === result.id)) query.likes.push(like(result));
+  changed();
+}
+
+const like = (result) => ({ id: result.id, weight: 1, thumbnail: result.thumbnail, name: wordsOf(result) });
+
+async function takePicture(file) {
+  try {
+    query.pictures.push(await readPicture(file));
+    changed();
+  } catch (error) {
+    failed(new Refused(error.message, 0));
+  }
+}
+
+// ---- the controls
+
+function choose(select, names, value, taken) {
+  select.replaceChildren(...names.map(([name, label]) => make("option", { value: name }, label)));
+  select.value = names.some(([name]) => name === value) ? value : names[0]?.[0];
+  select.onchange = () => taken(select.value);
+}
+
+function showControls() {
+  const here = index();
+  words.value = query.words;
+  showChips(chips, query, changed);
+  sliders = makeSliders($("#sliders"), here.scorers, query.beauty, (beauty) => {
+    query.beauty = beauty;
+    search();
+  });
+  makeFilters($("#filter"), here.columns, (text) => {
+    if (!query.where.includes(text)) query.where.push(text);
+    changed();
+  });
+  $("#index-pick").hidden = info.indexes.length < 2;
+  choose($("#index"), info.indexes.map(({ name, count }) => [name, `${name} (${count.toLocaleString("en")})`]), here.name, (name) => {
+    query = { ...query, index: name, likes: [], beauty: {} };
+    showControls();
+    search();
+  });
+  const rewriters = here.rewriters.filter((name) => name !== "none"), rerankers = here.rerankers;
+  $("#rewrite-pick").hidden = !rewriters.length;
+  choose($("#rewrite"), [["none", "as typed"], ...rewriters.map((name) => [name, name])], query.rewrite, (name) => {
+    query.rewrite = name;
+    search();
+  });
+  $("#rerank-pick").hidden = !rerankers.length;
+  choose($("#rerank"), [["", "not"], ...rerankers.map((name) => [name, name])], query.rerank, (name) => {
+    query.rerank = name;
+    search();
+  });
+  $("#good-pick").hidden = here.calibrated === false;
+  $("#good").checked = query.good;
+}
+
+function showIdeas() {
+  const idea = (text) => make("button.idea", { type: "button", onclick: () => setWords(text) }, text);
+  $("#ideas").replaceChildren(...IDEAS.slice(1, 4).map(idea));
+}
+
+const THEMES = ["", "light", "dark"];
+function setTheme(theme) {
+  document.documentElement.dataset.theme = theme;
+  localStorage.setItem("theme", theme);
+}
+
+function listen() {
+  words.addEventListener("input", () => {
+    query.words = words.value;
+    searchSoon();
+  });
+  words.addEventListener("change", settle);
+  words.addEventListener("keydown", (event) => {
+    if (event.key !== "ArrowDown" || !results.length) return;
+    event.preventDefault();
+    wall.focus(0);
+  });
+  $("#search").addEventListener("submit", (event) => {
+    event.preventDefault();
+    search();
+    if (matchMedia("(pointer: coarse)").matches) words.blur(); // the keyboard of a phone covers the pictures
+  });
+  $("#add-not").addEventListener("click", () => askNot(chips, (text) => {
+    query.nots.push(text);
+    changed();
+  }));
+  $("#add-filter").addEventListener("click", (event) => {
+    const panel = $("#filter");
+    panel.hidden = !panel.hidden;
+    event.currentTarget.setAttribute("aria-expanded", String(!panel.hidden));
+  });
+  takePictures($("#add-picture"), $("#file"), $("#drop"), takePicture);
+  $("#good").addEventListener("change", (event) => {
+    query.good = event.target.checked;
+    search();
+  });
+  $("#details").addEventListener("click", (event) => {
+    const on = document.body.classList.toggle("details");
+    event.currentTarget.setAttribute("aria-pressed", String(on));
+    wall.lay(false);
+  });
+  $("#compare").addEventListener("click", (event) => {
+    const on = !compare.on;
+    event.currentTarget.setAttribute("aria-pressed", String(on));
+    document.body.classList.toggle("comparing", on);
+    compare.toggle(on);
+    if (!on) search();
+  });
+  $("#theme").addEventListener("click", () => {
+    const dark = matchMedia("(prefers-color-scheme: dark)").matches, now = document.documentElement.dataset.theme || (dark ? "dark" : "light");
+    setTheme(now === "dark" ? "light" : "dark");
+  });
+  new IntersectionObserver((seen) => seen.some(({ isIntersecting }) => isIntersecting) && searchMore(), { rootMargin: "150%" }).observe($("#more"));
+  addEventListener("popstate", () => {
+    query = { ...fromParameters(new URLSearchParams(location.search)), pictures: query.pictures };
+    showControls();
+    search();
+  });
+  document.addEventListener("keydown", (event) => {
+    const typing = event.target.closest?.("input, select, textarea, dialog");
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.key === "/" && !typing) {
+      event.preventDefault();
+      scrollTo({ top: 0 });
+      words.focus();
+      words.select();
+    } else if (event.key === "Escape" && event.target.closest?.("#pictures")) words.focus();
+  });
+}
+
+// /info in the form that the page uses, whatever is left out of it.
+function readInfo(given) {
+  const listed = (columns) => (Array.isArray(columns) ? columns : Object.entries(columns ?? {}).map(([name, type]) => ({ name, type })));
+  const named = (names) => (names ?? []).map((one) => one.name ?? one);
+  const indexes = (given.indexes ?? []).map((one) => ({
+    ...one,
+    scorers: one.scorers ?? [],
+    columns: listed(one.columns),
+    rewriters: named(one.rewriters ?? given.rewriters),
+    rerankers: named(one.rerankers ?? given.rerankers),
+  }));
+  return { ...given, indexes };
+}
+
+async function start() {
+  if (THEMES.includes(localStorage.getItem("theme"))) setTheme(localStorage.getItem("theme"));
+  listen();
+  showIdeas();
+  try {
+    info = readInfo(await ask("/info"));
+  } catch (error) {
+    return failed(error);
+  }
+  showControls();
+  search();
+  if (!("ontouchstart" in window)) words.focus({ preventScroll: true });
+}
+
+start();
