@@ -23,7 +23,7 @@ from .index_config import FLAT_UP_TO, IndexConfig
 from .memory import give_back, shown
 from .recall import Queries, answered, latency_ms
 from .search import Index
-from .segment_writer import Rows, write_segment
+from .segment_writer import Beauty, FaissRows, Rows, write_segment
 from .segments import IndexManifest
 from .shards import ITEM_COLUMNS, EncoderRecord
 from .vectors import Block
@@ -74,10 +74,11 @@ def plan(rows: Rows, config: IndexConfig, vectors: NDArray[np.float32] | None, k
     vectors (Q, D): queries, of which TRIAL_QUERIES are used; None: held-out rows. Raises ConditionFailed with
     the two best trade-offs where nothing that fits meets the target, and where nothing fits.
     """
-    fit_in, out = candidates(rows.count, rows.dimension, config.memory, config.device, config.train_rows)
+    width = FaissRows(rows).dimension
+    fit_in, out = candidates(rows.count, width, config.memory, config.device, config.train_rows)
     if not fit_in:
         least = min(out, key=lambda offered: offered.build_bytes)
-        found = f"{shown(config.memory)} of memory for {rows.count} vectors of width {rows.dimension}"
+        found = f"{shown(config.memory)} of memory for {rows.count} vectors of width {width}"
         expected = f"{shown(least.build_bytes)}, for {least.factory}"
         raise ConditionFailed(found, expected, "Give it more memory.")
     if fit_in[0].factory == "Flat" and rows.count <= FLAT_UP_TO:
@@ -109,11 +110,12 @@ def rank(trials: list[Trial]) -> list[Trial]:
     return ranked
 
 
-def _sample(rows: Vectors, seed: int) -> Rows:
+def _sample(rows: Rows, seed: int) -> Rows:
     """At most TRIAL_ROWS random rows, numbered from 0, with items that say nothing."""
     count = min(TRIAL_ROWS, rows.count)
-    vectors = gather(rows, np.sort(np.random.default_rng(seed + 3).permutation(rows.count)[:count])).astype(np.float16)
-    ids = np.arange(count)
+    chosen = np.sort(np.random.default_rng(seed + 3).permutation(rows.count)[:count])
+    vectors, ids = gather(rows, chosen).astype(np.float16), np.arange(count)
+    beauty = None if rows.beauty is None else Beauty(rows.beauty.z[chosen], rows.beauty.scorers)
 
     def blocks() -> Iterator[Block]:
         yield ids, vectors
@@ -121,7 +123,7 @@ def _sample(rows: Vectors, seed: int) -> Rows:
     def tables() -> Iterator[Any]:
         yield pa.table({"id": ids})
 
-    return Rows(count, rows.dimension, blocks, ITEM_COLUMNS, tables)
+    return Rows(count, rows.dimension, blocks, ITEM_COLUMNS, tables, beauty)
 
 
 def _trial_queries(sample: Rows, vectors: NDArray[np.float32] | None, kind: str, seed: int) -> Queries:
@@ -168,7 +170,7 @@ def _trial(
 def _missed(
     trials: list[Trial],
     out: list[Candidate],
-    rows: Vectors,
+    rows: Rows,
     sample: Rows,
     queries: Queries,
     config: IndexConfig,
@@ -180,7 +182,8 @@ def _missed(
     within = f"{best.factory} reaches {best.knn_recall:.3f} in {shown(best.build_bytes)}"
     beyond = ""
     for offered in sorted(out, key=lambda offered: offered.build_bytes):
-        found = _trial(candidate(offered.factory, rows.count, rows.dimension), rows, sample, queries, config, place)
+        width = FaissRows(rows).dimension
+        found = _trial(candidate(offered.factory, rows.count, width), rows, sample, queries, config, place)
         if found.met:
             beyond = f", {offered.factory} reaches {found.knn_recall:.3f} in {shown(offered.build_bytes)}"
             break

@@ -36,7 +36,7 @@ def probe(folder: Path, mapped: bool) -> None:
     or how it ended.
     """
     manifest = IndexManifest.read(folder)
-    size = sum(record.bytes for segment in manifest.segments for record in segment.files)
+    size = sum(record.bytes for record in manifest.files)
     rows = sum(segment.count for segment in manifest.segments)
     memory = MEMORY_FIXED + MEMORY_PER_ROW * rows + 3 * size
     seconds = CPU_FIXED_S + size / CPU_BYTES_PER_S

@@ -31,6 +31,7 @@ class Queries:
     answers: NDArray[np.int64]
     kind: str  # "text", "vectors", or "held-out"
     own: NDArray[np.int64] | None = None
+    beauty: Mapping[str, float] | None = None  # beauty weights that the answers are for
 
 
 def answered(
@@ -56,7 +57,9 @@ def shares(
     found, started = [], time.perf_counter()
     for start in range(0, len(queries.vectors), BATCH):
         batch = queries.vectors[start : start + BATCH]
-        found.append(index.search(batch, max(k, 1), parameters=parameters, threads=threads or None).ids)
+        found.append(
+            index.search(batch, max(k, 1), beauty=queries.beauty, parameters=parameters, threads=threads or None).ids
+        )
     seconds = time.perf_counter() - started
     ids = np.concatenate(found)
     if queries.own is not None:

@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from .beauty import padded_width
 from .errors import FormatError
 from .manifest import MANIFEST, FileRecord, sha256_bytes
 from .probe import probe
@@ -91,8 +92,13 @@ def check_files(folder: Path) -> IndexManifest:
             raise _refused(folder, f"a segment of {segment.count!r} vectors")
         for record in segment.files:
             _check_record(folder, root, record)
+    for scorer in manifest.scores:
+        _check_record(folder, root, scorer.file)
+        _check_arrow_header(folder / scorer.file.path)
     for segment in manifest.segments:
-        _check_faiss_header(folder / segment.faiss.path, manifest.dimension, segment.count)
+        scorers = len(manifest.in_index) if segment.beauty is not None else 0
+        width = padded_width(manifest.dimension, scorers)
+        _check_faiss_header(folder / segment.faiss.path, width, segment.count)
         for record in segment.files:
             if record != segment.faiss:
                 _check_arrow_header(folder / record.path)
@@ -195,8 +201,7 @@ def _named(folder: Path) -> Iterable[str]:
         queries = _queries(folder, manifest)
         if queries is not None:
             yield queries.path
-        for segment in manifest.segments:
-            yield from (str(record.path) for record in segment.files)
+        yield from (str(record.path) for record in manifest.files)
 
 
 def _place(folder: Path) -> Path | None:

@@ -66,17 +66,16 @@ class ScoreRecord:
 
 @dataclass(frozen=True)
 class ScoreValues:
-    """Scores of pictures: ids (n,) rising, scores (n,) and percentiles (n,) float32."""
+    """Scores of pictures: ids (n,) rising, scores (n,) float32 and percentiles (n,), kept on disk as float32."""
 
     ids: NDArray[np.int64]
     scores: NDArray[np.float32]
-    percentiles: NDArray[np.float32]
+    percentiles: NDArray[Any]  # float64 when they were just computed
 
-    def at(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """(scores, percentiles) float32 in the shape of ids, in any order; NaN where there is none."""
+    def at(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """(scores float32, percentiles) in the shape of ids, in any order; NaN where there is none."""
         if not len(self.ids):
-            nothing = np.full(np.shape(ids), np.nan, np.float32)
-            return nothing, nothing.copy()
+            return np.full(np.shape(ids), np.nan, np.float32), np.full(np.shape(ids), np.nan)
         places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
         known, none = self.ids[places] == ids, np.float32(np.nan)
         return np.where(known, self.scores[places], none), np.where(known, self.percentiles[places], none)

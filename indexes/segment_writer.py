@@ -14,7 +14,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
+from .beauty import augmented, padded_width
+from .beauty_file import write_normal_scores
 from .errors import BeholderError
 from .faiss_build import Progress, Training, faiss_index
 from .manifest import publish, record_file
@@ -23,7 +26,15 @@ from .segments import SegmentRecord
 from .shards import ITEM_COLUMNS, Embeddings
 from .vectors import Block, write_vectors
 
-__all__ = ["Progress", "Rows", "Training", "rows_of", "write_segment"]
+__all__ = ["Beauty", "FaissRows", "Progress", "Rows", "Training", "rows_of", "write_segment"]
+
+
+@dataclass(frozen=True)
+class Beauty:
+    """Normal scores z (n, S) float32 of a segment's rows, in their order, by each of S scorers."""
+
+    z: NDArray[np.float32]
+    scorers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,21 @@ class Rows:
     blocks: Callable[[], Iterator[Block]]  # (ids (n,) int64, unit vectors (n, D)), `count` rows in all
     schema: Any  # of the tables: ITEM_COLUMNS first; a column that a table lacks is null there
     tables: Callable[[], Iterator[Any]]  # pyarrow tables of items; each becomes a row group
+    beauty: Beauty | None = None  # where scorers are among the index's dimensions
+
+
+class FaissRows:
+    """The rows as FAISS holds them: with beauty, [x ; z / sqrt(D) ; 0] float32; else as they are."""
+
+    def __init__(self, rows: Rows) -> None:
+        self._rows, self.count = rows, rows.count
+        self.dimension = padded_width(rows.dimension, len(rows.beauty.scorers) if rows.beauty else 0)
+
+    def blocks(self) -> Iterator[Block]:
+        beauty, start = self._rows.beauty, 0
+        for ids, vectors in self._rows.blocks():
+            yield ids, vectors if beauty is None else augmented(vectors, beauty.z[start : start + len(ids)])
+            start += len(ids)
 
 
 def rows_of(source: Embeddings, first_id: int = 0) -> Rows:
@@ -64,8 +90,8 @@ def rows_of(source: Embeddings, first_id: int = 0) -> Rows:
 def write_segment(
     folder: Path, segment_id: str, rows: Rows, factory: str, training: Training, progress: Progress | None = None
 ) -> SegmentRecord:
-    """Writes the three files of `folder`/segments/`segment_id`, which no manifest names yet, and returns
-    their record. What was there under that name is replaced. progress(done, total) counts vectors.
+    """Writes the files of `folder`/segments/`segment_id`, which no manifest names yet, and returns their record.
+    What was there under that name is replaced. progress(done, total) counts vectors.
     """
     import faiss
 
@@ -78,14 +104,17 @@ def write_segment(
     write_vectors(temporary / "vectors.arrow", rows.dimension, rows.blocks())
     _write_items(temporary / "items.parquet", rows)
     give_back()  # some 50 MB of tables, before an index is trained
-    index = faiss_index(factory, rows, training, progress or (lambda done, total: None))
+    if rows.beauty is not None:
+        write_normal_scores(temporary / "beauty.arrow", rows.beauty.z, rows.beauty.scorers)
+    index = faiss_index(factory, FaissRows(rows), training, progress or (lambda done, total: None))
     faiss.write_index(index, str(temporary / "index.faiss"))
     with (temporary / "index.faiss").open("rb") as stream:
         os.fsync(stream.fileno())
     publish(temporary, final)
     names = "vectors.arrow", "items.parquet", "index.faiss"
     vectors, items, index_file = (record_file(folder, f"segments/{segment_id}/{name}") for name in names)
-    return SegmentRecord(segment_id, rows.count, vectors, items, index_file)
+    beauty = None if rows.beauty is None else record_file(folder, f"segments/{segment_id}/beauty.arrow")
+    return SegmentRecord(segment_id, rows.count, vectors, items, index_file, beauty=beauty)
 
 
 def _write_items(path: Path, rows: Rows) -> None:
