@@ -55,6 +55,11 @@ class Kind:
             return True
         return self.codes == "SQfp16" and bool(self.lists)  # a list's centre is taken off before rounding
 
+    @property
+    def rescores(self) -> bool:
+        """Whether a search is told how many candidates to score again; a graph scores all that it kept."""
+        return self.lossy and not self.graph
+
 
 def parse(factory: str) -> Kind:
     """Raises BeholderError for a string that Beholder does not build."""
@@ -185,7 +190,7 @@ def candidates(
         [f"IVF{lists},SQ8"],
         [f"IVF{lists},PQ{half}x4fs", f"OPQ{quarter},IVF{lists},PQ{quarter}x4fs"],
         [f"IVF{lists},RaBitQ"],
-        ["HNSW32", "HNSW32_SQ8"],
+        ["HNSW16_SQfp16", "HNSW16_SQ8"],
     ]
     if device == "cuda":  # what GPU FAISS has; its PQ is 8-bit and at most 96 pieces
         pieces = max(p for p in range(1, 97) if dimension % p == 0 and p in GPU_PIECES)

@@ -1,5 +1,5 @@
 """A FAISS index of rows: trained on a sample, filled block by block. The same rows, factory and training give
-the same bytes; graphs (HNSW) are built by one thread for that, since links depend on who came first.
+the same bytes, whatever the threads (graphs too, since FAISS 1.15).
 
 Memory is bounded by factories.build_bytes.
 """
@@ -17,6 +17,9 @@ from .threads import faiss_threads
 from .vectors import Block
 
 Progress = Callable[[int, int], None]
+EF_CONSTRUCTION = (
+    100  # FAISS's 40 needs twice the nodes in a search of HNSW16; 160 builds for twice as long: decisions/0017
+)
 KMEANS_ROUNDS = 10  # FAISS's own default for IVF; more rounds moved knn_recall by less than its interval
 OPQ_ROUNDS = 10  # FAISS's 50 rounds took minutes at 256-d
 OPQ_KMEANS = 4
@@ -29,7 +32,6 @@ class Training:
     seed: int = 0  # of k-means and of its sample
     train_rows: int = 262_144  # most rows that IVF is trained on: 12 * D bytes each while it trains
     threads: int = 0  # 0: all cores
-    repeatable: bool = True  # graphs (HNSW) are built by one thread; False: by all, and no two are the same bytes
     memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
 
 
@@ -59,7 +61,7 @@ def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progr
     """A FAISS index that holds the rows, numbered from 0 in their order. progress(done, total) counts vectors."""
     kind = parse(factory)
     index = _trained(factory, rows, training)
-    with faiss_threads(1 if kind.graph and training.repeatable else training.threads, rows.dimension):
+    with faiss_threads(training.threads, rows.dimension):
         if kind.lists and not kind.fast and not kind.opq:
             _fill_lists(index, rows, progress)
         else:
@@ -76,6 +78,8 @@ def _trained(factory: str, rows: Vectors, training: Training) -> Any:
     index: Any = faiss.index_factory(rows.dimension, factory, faiss.METRIC_INNER_PRODUCT)
     inner: Any = unwrapped(index)
     kind = parse(factory)
+    if kind.graph:
+        inner.hnsw.efConstruction = EF_CONSTRUCTION
     if kind.lists:
         _set(inner.cp, seed=training.seed, niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1)
     if kind.codes == "PQ":

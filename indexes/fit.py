@@ -1,6 +1,7 @@
 """The least search effort that meets a target of knn_recall, over any index: nprobe of lists, efSearch of a
 graph, and the candidates per result that lossy codes need."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -8,9 +9,9 @@ from typing import Any
 from .factories import Kind, work
 from .recall import Queries, shares
 from .search import Index
+from .segment_reader import GRAPH_KEEPS
 
 CANDIDATES = 2, 4, 8, 16, 32  # per result, scored again: below 2 nothing is mended, above 32 lists are the cheaper way
-LEAST_EF = 16  # a search for ten asks for so many candidates, and a graph keeps no fewer
 MOST_EF = 4096
 CURVE_ENDS = 0.995  # beyond, more effort buys nothing worth showing
 
@@ -79,12 +80,14 @@ def fit(
         tried.append(Point(parameters, float(values.mean()), qps))
         return tried[-1]
 
+    least = 1 if kind.lists else math.ceil(GRAPH_KEEPS * queries.answers.shape[1])  # fewer are not kept for so many
+
     def cost(point: Point) -> float:
         return work(kind, len(index), index.manifest.dimension, point.parameters, queries.answers.shape[1])
 
     chosen: Point | None = None
-    for candidates in CANDIDATES if kind.lossy else (0,):
-        found = _least(at, {"candidates": candidates} if candidates else {}, kind, len(index), target)
+    for candidates in CANDIDATES if kind.rescores else (0,):
+        found = _least(at, {"candidates": candidates} if candidates else {}, kind, len(index), target, least)
         if found and chosen and cost(found) >= cost(chosen):
             break
         chosen = found or chosen
@@ -99,7 +102,7 @@ def _most(kind: Kind, count: int) -> int:
 
 
 def _least(
-    at: Callable[[dict[str, int]], Point], fixed: dict[str, int], kind: Kind, count: int, target: float
+    at: Callable[[dict[str, int]], Point], fixed: dict[str, int], kind: Kind, count: int, target: float, least: int = 1
 ) -> Point | None:
     if not kind.parameter:
         only = at(fixed)
@@ -109,10 +112,10 @@ def _least(
         return at({str(kind.parameter): value, **fixed})
 
     most = _most(kind, count)
-    high = min(1 if kind.lists else LEAST_EF, most)
+    high = min(least, most)
     low, tried_twice = high - 1, False
     while effort(high).knn_recall < target:
-        stuck = kind.lossy and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)
+        stuck = kind.rescores and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)
         # A pause is not the end: with few queries a doubling may gain nothing and the next one all.
         if high == most or (stuck and effort(most).knn_recall < target):
             return None

@@ -267,7 +267,7 @@ def first_parameters(factory: str) -> dict[str, Any]:
         values["nprobe"] = min(kind.lists, max(8, kind.lists // 16))
     if kind.graph:
         values["efSearch"] = Effort.ef_search
-    if kind.lossy:
+    if kind.rescores:
         values["candidates"] = Effort.candidates
     return values
 
@@ -296,7 +296,7 @@ def _training(manifest: IndexManifest, threads: int) -> Training:
     """As the index was trained; what its settings do not say is our default."""
     known = manifest.settings
     rows = int(known.get("train_rows", Training.train_rows))
-    return Training(int(known.get("seed", 0)), rows, threads, bool(known.get("repeatable", True)))
+    return Training(int(known.get("seed", 0)), rows, threads)
 
 
 def _name(*recipe: Any) -> str:

@@ -3,7 +3,8 @@
 FAISS's own scores depend on the size of the batch in the last digits (BLAS or not), and among equal scores at
 the k-th place it keeps any. So a few more than k are asked for, scored again in float64 as exact_search does,
 and sorted by score and then id; where the last candidate is too close to the k-th to be sure, more are asked
-for. Lossy codes are asked for `candidates` times k instead: their scores prove nothing.
+for. Lossy codes are asked for `candidates` times k instead: their scores prove nothing. A graph is asked for
+all the nodes that it keeps, which it has paid for.
 
 Rows may be barred, by tombstones or by a caller's filter. Few rows left are searched exactly. Many go through
 FAISS with an IDSelector, and the search widens as the share of rows shrinks; types that take no selector are
@@ -17,16 +18,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from .errors import FormatError
 from .exact import Neighbors, best, exact_search
 from .faiss_types import search_kind, search_parameters
 from .gpu import GPU_MOST, Gpus
+from .huge_pages import advise_graph
+from .items_file import ItemsFile
 from .segments import SegmentRecord, check_removed, read_tombstones
-from .shards import ITEM_COLUMNS, check_size
+from .shards import check_size
 from .threads import PART_PRODUCTS, on_threads, split
 from .vectors import Block, VectorFile
 
@@ -36,6 +37,8 @@ EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUN
 ROUNDING = 1e-5
 # On a GPU queries are rounded to float16 as well: half a unit of 11 bits, on both sides.
 GPU_EXTRA, GPU_ROUNDING = 54, 1e-3
+GRAPH_KEEPS = 1.25  # nodes per result that a graph search keeps at least: the last ones kept are its least sure
+FAR = 8  # a row that a graph jumps to costs as much as so many in sequence: 100 ns at 256-d, most of it waiting
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
 # Rows that a filter leaves and that are scored one and all: some 10 ms a query at 256-d on one core. More go
 # through FAISS.
@@ -90,6 +93,7 @@ class Segment:
         self._live = None if not len(removed) else np.flatnonzero(~np.isin(self.ids, removed, assume_unique=True))
         self.count = record.count - len(removed)
         self.items = ItemsFile(folder / record.items.path, keep=not mmap)
+        self._kept_params: dict[int, Any] = {}  # of graph searches: FAISS's object takes longer to make than to use
         self._open_faiss(dimension, mmap)
         self.gpus: Gpus | None = None
         self._copies: list[Any] = []
@@ -109,6 +113,8 @@ class Segment:
         if index.metric_type != faiss.METRIC_INNER_PRODUCT:
             raise FormatError(f"{self.path} is not of inner products", "inner products", "Build it again.")
         self.kind, self.faiss = search_kind(index), index
+        if self.kind.graph and not mmap:
+            advise_graph(index)
         if self.kind.flat:  # a view of FAISS's own memory
             self._rows: Any = faiss.rev_swig_ptr(index.get_xb(), count * dimension).reshape(-1, dimension)
 
@@ -158,6 +164,10 @@ class Segment:
     ) -> tuple[Neighbors, int]:
         """The top min(k, rows that may be returned) of queries (Q, D), and how many queries were searched
         again, or by scoring all rows, since FAISS could not settle them. allowed: rising ids (n,), None for all."""
+        if allowed is None and self._live is None and self.kind.graph and len(queries) == 1 and self.gpus is None:
+            quick = self._nearest(queries, k, effort)
+            if quick is not None:
+                return quick, 0
         admitted = self._admitted(allowed)
         total = self.record.count if admitted is None else len(admitted)
         if admitted is not None and (
@@ -182,6 +192,32 @@ class Segment:
             found.ids[again], found.scores[again] = whole.ids, whole.scores
         return found, int(few.sum()) + scored
 
+    def _nearest(self, query: NDArray[np.float32], k: int, effort: Effort) -> Neighbors | None:
+        """The top k of one query (1, D) over a graph whose rows may all be returned, without what other searches
+        need: half of such a search's time would be Python's. None where the long way must settle it."""
+        if k > self.record.count:
+            return None
+        kept = self._kept(k, effort)
+        params = self._kept_params.get(kept) or self._kept_params.setdefault(
+            kept, search_parameters(self.kind, 1, kept, None)
+        )
+        scores, positions = self.faiss.search(query, k if self.kind.lossless else kept, params=params)
+        try:
+            found, scores = self.ids[positions[0]], scores[0]
+        except IndexError:  # the long way says what is wrong
+            return None
+        if positions[0, -1] < 0:
+            return None
+        if not self.kind.lossless:
+            rows: Any = self.vectors.rows_at(positions[0]).astype(np.float64)
+            scores = (rows @ query[0].astype(np.float64)).astype(np.float32)
+        order = np.lexsort((found, -scores))[:k]
+        return Neighbors(found[order][None], scores[order][None])
+
+    def _kept(self, k: int, effort: Effort) -> int:
+        """Nodes that a graph search keeps, and gives."""
+        return min(max(effort.ef_search, math.ceil(GRAPH_KEEPS * k)), self.record.count)
+
     def _can_select(self) -> bool:
         return self.kind.selects and self.gpus is None  # FAISS on a GPU ignores selectors without a word
 
@@ -205,6 +241,8 @@ class Segment:
         lengths = np.linalg.norm(queries, axis=1)
         extra, rounding = (EXTRA, ROUNDING) if self.gpus is None else (GPU_EXTRA, GPU_ROUNDING)
         first = k + extra if self.kind.lossless else effort.candidates * k
+        if self.kind.graph:
+            first = self._kept(k, effort)
         if self.gpus is not None:
             first = min(first, GPU_MOST)
         bar = None if admitted is None else Bar(admitted, count)
@@ -232,7 +270,7 @@ class Segment:
             enough = (positions >= 0).sum(axis=1) >= k
             few[open_rows] = ~enough
             sure = enough
-            if self.kind.lossless:
+            if self.kind.lossless and not self.kind.graph:
                 # What FAISS left out scores at most its last score, give or take rounding.
                 sure = enough & (rough[:, -1] + rounding * lengths[open_rows] < found.scores[:, -1])
             open_rows = open_rows[~(sure | ended)] if fetch < reachable else open_rows[:0]
@@ -251,7 +289,7 @@ class Segment:
         if self.gpus is not None:
             return self.gpus.search(self._copies, kind, queries, fetch, nprobe)
         params = search_parameters(kind, nprobe, ef_search, selector)
-        scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph or count)
+        scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph * FAR or count)
         most = min(math.ceil(len(queries) * scanned * width / PART_PRODUCTS), threads or faiss.omp_get_max_threads())
         if kind.flat and selector is None:
             parts = split(count, most)
@@ -293,53 +331,3 @@ class Segment:
             scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[..., 0]
         scores[positions < 0] = -np.inf
         return best(scores, self.ids[np.maximum(positions, 0)], k)
-
-
-class ItemsFile:
-    """The items of a segment, mapped at once and read when first asked for; kept then, unless `keep` is
-    false: then only the row groups asked for are read, each time."""
-
-    def __init__(self, path: Path, keep: bool) -> None:
-        self.path, self.keep = path, keep
-        try:
-            self._mapped = pa.memory_map(str(path), "r")
-        except OSError as error:
-            raise self._unreadable(error) from error
-        self._table: Any = None
-
-    def table(self) -> Any:
-        """All items, in the order of the rows."""
-        if self._table is not None:
-            return self._table
-        table = self._read(None)
-        if self.keep:
-            self._table = table  # two threads at once read it twice and keep one: no lock needed
-        return table
-
-    def at(self, positions: NDArray[np.int64]) -> Any:
-        """The items at positions (n,), in that order."""
-        if self.keep or self._table is not None:
-            return self.table().take(pa.array(positions))
-        try:
-            metadata = pq.ParquetFile(self._mapped).metadata
-        except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(error) from error
-        starts = np.cumsum([0, *(metadata.row_group(g).num_rows for g in range(metadata.num_row_groups))])
-        owners = np.searchsorted(starts, positions, side="right") - 1
-        groups = np.unique(owners)
-        shift = np.concatenate([[0], np.cumsum((starts[1:] - starts[:-1])[groups])])
-        places = positions - starts[owners] + shift[np.searchsorted(groups, owners)]
-        return self._read(groups.tolist()).take(pa.array(places))
-
-    def _read(self, groups: list[int] | None) -> Any:
-        try:
-            file = pq.ParquetFile(self._mapped)
-            table = file.read() if groups is None else file.read_row_groups(groups)
-        except (pa.ArrowException, OSError) as error:
-            raise self._unreadable(error) from error
-        if table.column_names[: len(ITEM_COLUMNS)] != ITEM_COLUMNS.names:
-            raise FormatError(f"{self.path} has columns {table.column_names}", f"{ITEM_COLUMNS.names} first")
-        return table
-
-    def _unreadable(self, error: Exception) -> FormatError:
-        return FormatError(f"{self.path} cannot be read ({error})", "a table of items", "Make the folder again.")

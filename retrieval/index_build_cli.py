@@ -34,9 +34,6 @@ def build(
     model: Model = None,
     threads: Threads = 0,
     seed: Annotated[int, typer.Option(help="Of training and of samples.")] = 0,
-    repeatable: Annotated[
-        bool, typer.Option("--repeatable/--any-bytes", help="The same bytes again, or HNSW graphs by all threads.")
-    ] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index of other embeddings.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -61,7 +58,6 @@ def build(
         knn_recall=knn_recall,
         memory=parse_size(memory) if memory else 0,
         device=device,
-        repeatable=repeatable,
         measure=True,
     )
     with as_embeddings(embeddings, index, model, device) as source, progress_line("vectors") as progress:
