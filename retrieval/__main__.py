@@ -3,6 +3,7 @@
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import typer
@@ -22,6 +23,9 @@ VERBS = {
     "models": "retrieval.cli:models",
     "doctor": "retrieval.cli:doctor",
 }
+
+
+LEFT_OUT = {"--ray": "auto"}  # option -> its value where none follows
 
 
 class Door(TyperGroup):
@@ -54,10 +58,20 @@ def beholder() -> None:
     """
 
 
+def with_values(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with the value of an option that was left out and may be: Typer knows no such options."""
+    given = []
+    for argument, following in zip(arguments, [*arguments[1:], "-"], strict=True):
+        given.append(argument)
+        if argument in LEFT_OUT and following.startswith("-"):
+            given.append(LEFT_OUT[argument])
+    return given
+
+
 def main() -> None:
     """Runs the door. Exit 0: done; 1: a stated condition failed; 2: the call was wrong; 130: interrupted."""
     debug = "--debug" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "--debug"]
+    sys.argv = with_values([argument for argument in sys.argv if argument != "--debug"])
     try:
         app(prog_name="beholder")
     except BeholderError as error:

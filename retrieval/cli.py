@@ -27,6 +27,9 @@ def embed(
         str | None, typer.Option(help="TSV with columns file (or image) and caption (or title).")
     ] = None,
     max_pixels: Annotated[int, typer.Option(help="Larger pictures are refused unread.")] = 200_000_000,
+    ray: Annotated[
+        str | None, typer.Option(help="Ray cluster that does the work: auto, local or HOST:PORT.", metavar="[ADDRESS]")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn pictures into vectors; again on a grown source embeds only what is new.
@@ -34,12 +37,16 @@ def embed(
     Example: beholder embed ~/Pictures pictures.emb
 
     Example: beholder embed 'shards/{00000..00009}.tar' laion.emb
+
+    Example: beholder embed /shared/pictures /shared/pictures.emb --ray head:6379
     """
     from .pipeline import EmbedConfig
     from .pipeline import embed as run
     from .progress import progress_line
 
-    config = EmbedConfig(model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels)
+    config = EmbedConfig(
+        model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels, ray
+    )
     with progress_line("pictures") as progress:
         report = run(source, embeddings, config, progress=progress)
     if as_json:
