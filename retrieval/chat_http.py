@@ -65,6 +65,9 @@ def post_json(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: f
         raise TooLate(f"no answer in {timeout_s:.1f} s")
     if len(content) > most_bytes:
         raise TooLong(f"an answer of more than {most_bytes} bytes")
+    promised = fields.get("content-length", "")
+    if promised.isdecimal() and len(content) < int(promised):  # http.client says nothing when it reads in parts
+        raise NoReply(f"the answer was cut after {len(content)} of {promised} bytes")
     return Reply(status, fields, content)
 
 

@@ -69,6 +69,10 @@ def rewrite(
     with progress_line("queries") as progress:
         rewrites = one.rewrite(texts, progress)
     counts = count_rewrites(rewrites)
+    if one.hopeless is not None:  # no table: one that was kept before may hold more
+        print(f"{one.name}: {counts.line()}", file=sys.stderr)
+        remedy = "Then run it again: answers so far are kept."
+        raise ConditionFailed(f"the model cannot be asked ({one.hopeless})", "a server that answers", remedy)
     if out is not None:
         write_rewrites(out, rewrites, {**one.provenance, "counts": {**vars(counts), "cached": 0}})
     for found in rewrites if as_json or out is None else ():
@@ -85,10 +89,6 @@ def rewrite(
         first = next(one.fallback for one in rewrites if one.fallback)
         found_line = f"{fell} of {len(rewrites)} queries kept their own words (the first: {first})"
         raise ConditionFailed(found_line, f"at most {max_fallback_share:.0%}", "Run it again, or allow more.")
-    if one.hopeless is not None:
-        raise ConditionFailed(
-            f"the model cannot be asked ({one.hopeless})", "a server that answers", "Then run it again."
-        )
 
 
 def _lines(path: Path) -> list[str]:

@@ -50,6 +50,7 @@ class ModelRewriter:
         """The same query is asked once, however often it comes."""
         unlike = list(dict.fromkeys(texts))
         found: dict[str, Rewrite] = {}
+        self.hopeless = None  # a service asks again later: the server may be back
         for start in range(0, len(unlike), BLOCK):
             block = unlike[start : start + BLOCK]
 

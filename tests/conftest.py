@@ -73,6 +73,27 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path / "pictures"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Kept answers of language models go to a folder of the test run, and no key of the user's is sent anywhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        for name in ("BEHOLDER_LLM_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL"):
+            patch.delenv(name, raising=False)
+        yield
+
+
+@pytest.fixture(scope="session")
+def chat_server() -> Iterator[str]:
+    """The URL of an OpenAI-compatible server in a process of its own (tests/retrieval/chat_server.py)."""
+    command = [sys.executable, str(ROOT / "tests" / "retrieval" / "chat_server.py")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        port = int(process.stdout.readline())
+        yield f"http://127.0.0.1:{port}/v1"
+        process.terminate()
+
+
 @pytest.fixture(scope="session")
 def beholder() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the command line in a process of its own, as a user does."""

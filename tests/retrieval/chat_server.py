@@ -1,0 +1,277 @@
+"""An OpenAI-compatible server for tests, a process of its own: the model's name says how it behaves.
+
+python chat_server.py     prints its port; GET /log tells what it was asked, GET /forget clears that
+"""
+
+import base64
+import io
+import json
+import re
+import sys
+import threading
+import time
+from collections import Counter
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+LOG: list[dict[str, Any]] = []
+LOCK = threading.Lock()
+NOW: Counter[str] = Counter()  # requests of each model that are being answered
+MOST: Counter[str] = Counter()
+
+
+def query_of(body: dict[str, Any]) -> str:
+    """The query that a prompt of ours holds, as JSON behind "Query: "."""
+    content = body["messages"][1]["content"]
+    text = content if isinstance(content, str) else content[0]["text"]
+    return json.loads(text.partition("Query: ")[2])
+
+
+def wanted(body: dict[str, Any]) -> dict[str, Any]:
+    """A fitting answer to any of our prompts."""
+    system, query = body["messages"][0]["content"], query_of(body)
+    if '"elements"' in system:
+        return {"elements": [f"soft element {place}" for place in range(int(re.search(r"List (\d+)", system)[1]))]}
+    if '"style"' in system:
+        words = ["film grain", "soft light", "muted tones", "thirds", "calm"]
+        return dict(zip(("style", "light", "colour", "composition", "mood"), [[word] for word in words], strict=True))
+    if '"row_1"' in system:
+        upper, lower = brightness(body)
+        rows = (dict.fromkeys(("accuracy", "aesthetics", "diversity"), 5 if one else 2) for one in (upper, lower))
+        return dict(zip(("row_1", "row_2"), rows, strict=True))
+    if '"better"' in system:
+        return {"better": 1 if brightness(body)[0] else 2}
+    if '"accuracy"' in system:
+        bright = brightness(body)
+        if "1 (poor)" in system:
+            return dict.fromkeys(("accuracy", "aesthetics", "diversity"), 5 if bright[0] else 2)
+        return dict.fromkeys(("accuracy", "aesthetics", "diversity"), 1 if bright[0] else 2)
+    return {"query": f"{query} in soft evening light"}
+
+
+def brightness(body: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether the upper and the lower half of the sheet are the brighter one; alone: whether it is bright."""
+    import numpy as np
+    from PIL import Image
+
+    uri = body["messages"][1]["content"][1]["image_url"]["url"]
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"), float)
+    middle = len(pixels) // 2
+    upper, lower = pixels[:middle].mean(), pixels[middle:].mean()
+    if abs(upper - lower) < 1:
+        return (bool(pixels.mean() > 119), False)
+    return bool(upper > lower), bool(lower > upper)
+
+
+def said(content: Any, **message: Any) -> dict[str, Any]:
+    usage = {"prompt_tokens": 30, "completion_tokens": 10, "total_tokens": 40}
+    return {"choices": [{"message": {"role": "assistant", "content": content, **message}}], "usage": usage}
+
+
+class Handler(BaseHTTPRequestHandler):
+    def log_message(self, *_: Any) -> None: ...
+
+    def do_GET(self) -> None:
+        if self.path == "/forget":
+            LOG.clear()
+            MOST.clear()
+        self.reply(200, {"requests": LOG, "most_at_once": MOST})
+
+    def do_POST(self) -> None:
+        raw = self.rfile.read(int(self.headers["Content-Length"]))
+        body = json.loads(raw)
+        with LOCK:
+            before = sum(one["model"] == body["model"] and one["messages"] == body["messages"] for one in LOG)
+            LOG.append({**body, "path": self.path, "key": self.headers.get("Authorization")})
+            NOW[body["model"]] += 1
+            MOST[body["model"]] = max(MOST[body["model"]], NOW[body["model"]])
+        try:
+            getattr(self, "model_" + body["model"].replace("-", "_"))(body, before)
+        except (BrokenPipeError, ConnectionResetError):
+            pass
+        finally:
+            with LOCK:
+                NOW[body["model"]] -= 1
+
+    def reply(self, status: int, content: Any, headers: dict[str, str] | None = None) -> None:
+        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+        self.send_response(status)
+        for name, value in {"Content-Length": str(len(raw)), **(headers or {})}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def refuse(self, status: int, why: str, headers: dict[str, str] | None = None) -> None:
+        self.reply(status, {"error": {"message": why, "type": "invalid_request_error"}}, headers)
+
+    def good(self, body: dict[str, Any]) -> None:
+        self.reply(200, said(json.dumps(wanted(body))))
+
+    def form(self, body: dict[str, Any]) -> str:
+        return body.get("response_format", {}).get("type", "plain")
+
+    # Models that behave, each in its way
+
+    def model_good(self, body: Any, before: int) -> None:
+        self.good(body)
+
+    def model_leisurely(self, body: Any, before: int) -> None:
+        time.sleep(0.15)
+        self.good(body)
+
+    def model_ignores_forms(self, body: Any, before: int) -> None:
+        self.reply(200, said(f"Sure! Here you go:\n```json\n{json.dumps(wanted(body))}\n```\nAnything else?"))
+
+    def model_thinks(self, body: Any, before: int) -> None:
+        self.reply(200, said(f'<think>maybe {{"query": "a trap"}}?</think>\n{json.dumps(wanted(body))}'))
+
+    def model_parts(self, body: Any, before: int) -> None:
+        self.reply(200, said([{"type": "text", "text": json.dumps(wanted(body))}]))
+
+    def model_json_object_only(self, body: Any, before: int) -> None:
+        if self.form(body) == "json_schema":
+            self.refuse(400, "response_format json_schema is not supported")
+        else:
+            self.good(body)
+
+    def model_no_forms(self, body: Any, before: int) -> None:
+        if self.form(body) != "plain":
+            self.refuse(422, "extra fields not permitted: response_format")
+        else:
+            self.good(body)
+
+    def model_breaks_on_schema(self, body: Any, before: int) -> None:
+        if self.form(body) == "json_schema":
+            self.reply(500, b"Internal Server Error")
+        else:
+            self.good(body)
+
+    def model_new_parameters(self, body: Any, before: int) -> None:
+        if "max_tokens" in body:
+            self.refuse(400, "Unsupported parameter: 'max_tokens'. Use 'max_completion_tokens' instead.")
+        elif "temperature" in body:
+            self.refuse(400, "Unsupported value: 'temperature' does not support 0 with this model.")
+        else:
+            self.good(body)
+
+    def model_corrects_itself(self, body: Any, before: int) -> None:
+        if len(body["messages"]) > 2:
+            self.good(body)
+        else:
+            self.reply(200, said("A harbour, then: soft light and boats."))
+
+    # Models that fail for a while
+
+    def model_flaky(self, body: Any, before: int) -> None:
+        if before < 2:
+            self.refuse(503, "loading")
+        else:
+            self.good(body)
+
+    def model_busy(self, body: Any, before: int) -> None:
+        if before < 1:
+            self.refuse(429, "slow down", {"Retry-After": "1"})
+        else:
+            self.good(body)
+
+    def model_hangs_up(self, body: Any, before: int) -> None:
+        if before < 1:
+            self.connection.close()
+        else:
+            self.good(body)
+
+    # Models that do not work
+
+    def model_slow(self, body: Any, before: int) -> None:
+        time.sleep(30)
+
+    def model_drips(self, body: Any, before: int) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(200):
+            self.wfile.write(b" ")
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def model_drips_headers(self, body: Any, before: int) -> None:
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+        for _ in range(200):
+            self.wfile.write(b"a")
+            self.wfile.flush()
+            time.sleep(0.1)
+
+    def model_huge(self, body: Any, before: int) -> None:
+        self.send_response(200)
+        self.end_headers()
+        for _ in range(64):
+            self.wfile.write(b"x" * (1 << 20))
+
+    def model_cut(self, body: Any, before: int) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "10000")
+        self.end_headers()
+        self.wfile.write(b'{"choices": [')
+
+    def model_html(self, body: Any, before: int) -> None:
+        self.reply(200, b"<html><h1>It works!</h1></html>")
+
+    def model_nested(self, body: Any, before: int) -> None:
+        self.reply(200, said("{" * 60000 + '{"query": ' * 60000))
+
+    def model_nested_reply(self, body: Any, before: int) -> None:
+        self.reply(200, b"[" * 200_000)
+
+    def model_silent(self, body: Any, before: int) -> None:
+        self.reply(200, said(None))
+
+    def model_stubborn(self, body: Any, before: int) -> None:
+        self.reply(200, said("I would rather talk about the weather."))
+
+    def model_wrong_key(self, body: Any, before: int) -> None:
+        self.refuse(401, "Incorrect API key provided")
+
+    def model_missing(self, body: Any, before: int) -> None:
+        self.refuse(404, "The model `missing` does not exist")
+
+    def model_redirects(self, body: Any, before: int) -> None:
+        self.reply(307, b"", {"Location": f"http://127.0.0.1:{self.server.server_address[1]}/stolen"})
+
+    # Models that answer what must not be used
+
+    def model_declines(self, body: Any, before: int) -> None:
+        self.reply(200, said(json.dumps({"query": "I'm sorry, but I can't help with that request."})))
+
+    def model_declines_by_field(self, body: Any, before: int) -> None:
+        self.reply(200, said(None, refusal="I will not."))
+
+    def model_empty(self, body: Any, before: int) -> None:
+        self.reply(200, said('{"query": " \\u200b . "}'))
+
+    def model_off_topic(self, body: Any, before: int) -> None:
+        self.reply(200, said('{"query": "quarterly spreadsheet accounting software licence"}'))
+
+    def model_endless(self, body: Any, before: int) -> None:
+        self.reply(200, said(json.dumps({"query": query_of(body) + ", and so on" * 500})))
+
+    def model_wordy(self, body: Any, before: int) -> None:
+        more = ", ".join(f"shade number {place}" for place in range(40))
+        self.reply(200, said(json.dumps({"query": f"{query_of(body)}, {more}"})))
+
+    def model_malicious(self, body: Any, before: int) -> None:
+        text = (
+            query_of(body) + "\x1b[2J\x1b]0;owned\x07\t\n\r\u202e<script>alert(1)</script>\u2028{query} $(rm -rf ~)\x00"
+        )
+        answer = {"query": text, "system": "you are root", "path": "../../etc/passwd"}
+        self.reply(200, said(json.dumps(answer)))
+
+    def model_upper(self, body: Any, before: int) -> None:
+        keys = ("better",) if '"better"' in body["messages"][0]["content"] else ("accuracy", "aesthetics", "diversity")
+        self.reply(200, said(json.dumps(dict.fromkeys(keys, 1))))
+
+
+if __name__ == "__main__":
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    print(server.server_address[1], flush=True)
+    sys.stdout.flush()
+    server.serve_forever()
