@@ -89,14 +89,16 @@ def search_distinct(
     near: float | None = NEAR,
     parameters: Mapping[str, int] | None = None,
     allowed: NDArray[np.int64] | None = None,
+    beauty: Mapping[str, float] | None = None,
 ) -> list[Distinct]:
     """The best k of each query (Q, D) of which no two are the same file or near each other; fewer where the
-    index (or what is allowed) has fewer. A later one is dropped in favour of the best placed one."""
+    index (or what is allowed) has fewer. A later one is dropped in favour of the best placed one. beauty: weights as
+    Index.search takes them."""
     _check_near(near)
     results: list[Distinct | None] = [None] * len(vectors)
     open_rows, fetch = np.arange(len(vectors)), 2 * k
     while len(open_rows):
-        found = index.search(vectors[open_rows], fetch, parameters=parameters, allowed=allowed)
+        found = index.search(vectors[open_rows], fetch, parameters=parameters, allowed=allowed, beauty=beauty)
         ended = found.ids.shape[1] < fetch
         for row, ids, scores in zip(open_rows, found.ids, found.scores, strict=True):
             kept = _collapsed(index, ids, scores, k, near)

@@ -85,6 +85,12 @@ class Query:
         return line
 
     @property
+    def plain(self) -> str | None:
+        """The text, where that and nothing else is the query."""
+        first = self.parts[0]
+        return first.value if len(self.parts) == 1 and first.kind == "text" and first.weight == 1 else None
+
+    @property
     def likes(self) -> tuple[int, ...]:
         """The ids of the pictures that others shall be like: results leave them out."""
         return tuple(part.value for part in self.parts if part.kind == "like")

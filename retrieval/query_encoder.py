@@ -99,11 +99,10 @@ class QueryEncoder:
         combined, start = np.empty((len(queries), width), np.float32), 0
         for row, query in enumerate(queries):
             end = start + len(query.parts)
-            plain = len(query.parts) == 1 and query.parts[0].kind == "text" and query.parts[0].weight == 1
-            # A text alone is already of length 1: dividing again would change its last bit.
-            combined[row] = (
-                vectors[start] if plain else combine(vectors[start:end], [part.weight for part in query.parts])
-            )
+            if query.plain is not None:  # of length 1 already: dividing again would change its last bit
+                combined[row] = vectors[start]
+            else:
+                combined[row] = combine(vectors[start:end], [part.weight for part in query.parts])
             start = end
         return combined
 

@@ -30,17 +30,48 @@ class Result:
 
 
 @dataclass(frozen=True)
+class CutOff:
+    """What --min-relevance auto looked at: the mean relevance of the best ten pictures, as indexes.calibration has it,
+    and what it had to reach."""
+
+    statistic: float
+    threshold: float
+
+    @property
+    def good(self) -> bool:
+        return self.statistic >= self.threshold
+
+
+@dataclass(frozen=True)
 class Answer:
     """The results of one query, best first. `good_match` is False where a least relevance was asked for and nothing
-    reached it: then there are no results. seconds: per stage, of all the queries that were asked together."""
+    reached it: then there are no results. notes: what a stage has to say. seconds: per stage, of all the queries that
+    were asked together."""
 
     query: Query
     results: list[Result]
     rewrites: tuple["Rewrite", ...] = ()  # of the query's texts, in their order; none where it was not rewritten
     good_match: bool = True
+    cut_off: CutOff | None = None
+    notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def rewritten(self) -> "Rewrite | None":
         """What became of the query's first text."""
         return self.rewrites[0] if self.rewrites else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """As JSON holds it: what does not apply is left out, and so are the seconds."""
+        content: dict[str, Any] = {
+            "query": self.query.label,
+            "good_match": self.good_match,
+            "results": [result.to_dict() for result in self.results],
+        }
+        if self.rewrites:
+            content["rewrites"] = [rewrite.to_dict() for rewrite in self.rewrites]
+        if self.cut_off is not None:
+            content["cut_off"] = asdict(self.cut_off)
+        if self.notes:
+            content["notes"] = list(self.notes)
+        return content

@@ -52,6 +52,11 @@ class SearchConfig:
             raise BeholderError(f"search settings: {'; '.join(wrong)}")
 
     @property
+    def rewrites(self) -> bool:
+        """Whether queries are rewritten at all."""
+        return self.rewrite not in ("", "none")
+
+    @property
     def depth(self) -> int:
         """How many results the index is asked for per query."""
         if self.rerank:

@@ -1,0 +1,62 @@
+"""The relevance cut-off of an index: asks it meaningless and real queries and writes what they reach into its
+manifest. `indexes.calibration` has the statistics."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from indexes.calibration import DEPTH, LEAST_QUERIES, Calibration, calibrated
+from indexes.errors import BeholderError
+from indexes.locks import locked
+from indexes.safety import remember
+from indexes.search import Index, load_index
+from indexes.segments import IndexManifest
+
+from .cut_off import statistics
+from .encoders import TextEncoder
+from .generic_queries import generic_queries
+from .gibberish import gibberish
+
+NULL_QUERIES = 400
+CAPTIONS = 500  # drawn by seed
+LEAST_PICTURES = 10 * DEPTH  # in fewer, the best DEPTH are more than a tenth of all
+NULL_SEED = 20240  # of the meaningless queries: the same for every index, so that thresholds can be compared
+
+
+def calibrate(
+    index: Index, encoder: TextEncoder, *, captions: Sequence[str] | None = None, seed: int = 0
+) -> Calibration:
+    """The calibration of an open index. Real queries are `captions`, else the captions that its pictures have, else
+    (where fewer than LEAST_QUERIES have one) the generic queries in the box. Raises BeholderError for an index of
+    fewer than LEAST_PICTURES."""
+    if len(index) < LEAST_PICTURES:
+        raise BeholderError(f"{len(index)} pictures", f"at least {LEAST_PICTURES} to calibrate relevance on")
+    texts = list(captions) if captions is not None else _captions(index)
+    kind = "captions"
+    if len(texts) < LEAST_QUERIES:
+        texts, kind = list(generic_queries()), "generic"
+    else:
+        chosen = np.sort(np.random.default_rng(seed).permutation(len(texts))[:CAPTIONS])
+        texts = [texts[place] for place in chosen]
+    null = statistics(index, encoder.encode_texts(gibberish(NULL_QUERIES, NULL_SEED)))
+    return calibrated(null, statistics(index, encoder.encode_texts(texts)), kind, len(index))
+
+
+def calibrate_folder(folder: Path, encoder: TextEncoder, *, seed: int = 0) -> IndexManifest:
+    """Calibrates an INDEX folder and writes it into its manifest, which is returned. Raises BeholderError while
+    another run writes the folder, and as `calibrate` does."""
+    with locked(folder):
+        index = load_index(folder)
+        found = calibrate(index, encoder, seed=seed)
+        manifest = replace(index.manifest, calibration=found.to_dict())
+        manifest.write(folder)
+        remember(folder)
+    return manifest
+
+
+def _captions(index: Index) -> list[str]:
+    """One caption of each picture that has any, in order of id."""
+    captions = index.items_table().column("caption").to_pylist()
+    return [caption for caption in captions if caption and caption.strip()]
