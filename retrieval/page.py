@@ -1,4 +1,4 @@
-"""The page of the service: its files, as they lie in `retrieval/page/`, and the header that keeps it to them.
+"""The page of the service: its files, as they lie in `retrieval/page/`, and the headers that keep it to them.
 
 No build step and nothing from elsewhere: the content security policy lets the page talk to its own service only.
 """
@@ -23,14 +23,24 @@ POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; font-src 'self'; connect-src 'self'; "
     "img-src 'self' blob: data:; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
+# What a browser gets instead of the page where the service has a token that it does not know; the gate sends it.
+DOOR_POLICY = b"default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'"
+DOOR = b"""<!DOCTYPE html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark"><title>Beholder</title>
+<style>body { display: grid; place-items: center; min-height: 90vh; font: 17px/1.5 system-ui, sans-serif; }
+h1 { font: italic 400 28px/1.2 Palatino, Georgia, serif; } input, button { font: inherit; padding: 6px 10px; }</style>
+<form action="/" method="get"><h1>This service asks for its token</h1>
+<input type="password" name="token" aria-label="Token" autocomplete="current-password" required autofocus>
+<button>Enter</button></form></html>
+"""
 
 
 @cache
 def page_files() -> MappingProxyType[str, tuple[bytes, str]]:
     """name -> (bytes, media type) of every file of the page; the names are all that is ever served."""
-    folder = resources.files(__package__).joinpath("page")
     found = {}
-    for entry in folder.iterdir():
+    for entry in resources.files(__package__).joinpath("page").iterdir():
         suffix = "." + entry.name.rpartition(".")[2]
         if suffix in TYPES:
             found[entry.name] = (entry.read_bytes(), TYPES[suffix])

@@ -11,6 +11,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import parse_qs, quote, unquote
 
+from .page import DOOR, DOOR_POLICY
 from .serve_config import ServeConfig
 
 Scope = MutableMapping[str, Any]
@@ -51,6 +52,9 @@ class Gate:
         try:
             if refusal is not None and refusal[0] == 401 and self._brought(scope):
                 await self._welcome(noted)
+            elif refusal is not None and refusal[0] == 401 and _opens_page(scope):
+                headers = [(b"content-type", b"text/html; charset=utf-8"), (b"content-security-policy", DOOR_POLICY)]
+                await send_whole(noted, 401, headers, DOOR)
             elif refusal is not None:
                 await answer(noted, *refusal)
             else:
@@ -110,6 +114,11 @@ class Gate:
         return counted
 
 
+def _opens_page(scope: Scope) -> bool:
+    """Whether a person's browser asks, who can be asked for the token."""
+    return scope["path"] == "/" and b"text/html" in dict(scope["headers"]).get(b"accept", b"")
+
+
 def _without_port(host: str) -> str:
     """The name in a Host header: "[::1]:8000" and "localhost:8000" have a port."""
     if host.startswith("["):
@@ -120,8 +129,13 @@ def _without_port(host: str) -> str:
 async def answer(send: Send, status: int, error: str) -> None:
     """Sends an error as every route does: {"error": one line}."""
     content = json.dumps({"error": error}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(content)).encode())]
+    headers = [(b"content-type", b"application/json")]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    await send_whole(send, status, headers, content)
+
+
+async def send_whole(send: Send, status: int, headers: list[tuple[bytes, bytes]], content: bytes) -> None:
+    headers = [*headers, (b"content-length", str(len(content)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": content})

@@ -6,7 +6,7 @@ import { configOf, hasParts, queryOf } from "./query.js";
 import { makeSliders } from "./sliders.js";
 import { Wall } from "./wall.js";
 
-const OPEN_ROW = 8, BLIND_ROW = 5; // pictures; five as in the paper's judge
+const OPEN_ROW = 10, BLIND_ROW = 5; // pictures; five as in the paper's judge
 const SETTLED_MS = 500; // a blind comparison is for words that are finished
 const QUESTIONS = [
   ["accuracy", "Which row fits the words better?"],
@@ -152,20 +152,30 @@ export class Compare {
         this.viewer.closed = (shown) => wall.focus(shown);
         this.viewer.open(results, at);
       },
-      rowHeight: (width) => (narrow() ? width * 0.3 : Math.min(300, innerHeight * 0.3)),
+      rowHeight: (width) => (narrow() ? width * 0.3 : this.blind ? Math.min(320, innerHeight * 0.32, this.shared(width)) : Math.max(150, innerHeight * 0.21)),
       gap: () => (narrow() ? 6 : 12),
-      oneRow: !narrow(),
+      oneRow: this.blind && !narrow(),
     });
     return { element, title, list, wall };
+  }
+
+  // The height at which both rows fit: neither shall win by larger pictures.
+  shared(width) {
+    const fits = this.rows.map(({ wall }) => {
+      const sum = wall.results.reduce((total, one) => total + (one.height > 0 ? one.width / one.height : 1.5), 0);
+      return sum ? (width - 12 * (wall.results.length - 1)) / sum : Infinity;
+    });
+    return Math.min(...fits);
   }
 
   named(side) {
     const { index, beauty, rewrite, rerank } = this.sides[side];
     const said = Object.entries(beauty).map(([scorer, b]) => `${scorer} ${b > 0 ? "+" : "−"}${Math.abs(b)}`);
-    if (this.info().indexes.length > 1) said.unshift(index);
     if (rewrite !== "none") said.push(`rewritten by ${rewrite}`);
     if (rerank) said.push(`re-ranked by ${rerank}`);
-    return `${side ? "B" : "A"} · ${said.join(", ") || "relevance alone"}`;
+    if (!said.length) said.push("relevance alone");
+    if (this.info().indexes.length > 1) said.unshift(index);
+    return `${side ? "B" : "A"} · ${said.join(", ")}`;
   }
 
   config(side, k) {
@@ -218,6 +228,7 @@ export class Compare {
         this.rows[place].title.textContent = CHOICES[place][1] + " row";
         this.rows[place].wall.show(row);
       });
+      this.rows[0].wall.lay(false);
       if (answer.same) {
         this.say("Both settings give the same pictures here: nothing to vote on.");
         this.questions.replaceChildren(this.nextButton());

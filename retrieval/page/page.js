@@ -16,7 +16,7 @@ const IDEAS = ["a quiet harbour at dawn", "portrait of a woman", "a city at nigh
 
 let query = fromParameters(new URLSearchParams(location.search));
 let info = { indexes: [] };
-let results = [], ended = true, loading = false, sliders = null, example = false;
+let results = [], ended = true, loading = false, example = false;
 
 const status = $("#status"), words = $("#words"), chips = $("#chips"), list = $("#pictures");
 const narrow = () => innerWidth < 640;
@@ -76,31 +76,23 @@ function nearEnd() {
 
 function said(answer, more) {
   status.classList.remove("error");
-  const count = `${counted(results.length, "picture")}${ended ? "" : " and on"}`;
   const spent = Object.values(answer.seconds ?? {}).reduce((sum, seconds) => sum + (typeof seconds === "number" ? seconds : 0), 0);
-  const of = `of ${index().count.toLocaleString("en")}`;
+  const of = `${results.length.toLocaleString("en")} of ${counted(index().count, "picture")}`;
   const time = spent && !more ? ` · ${Math.max(1, Math.round(spent * 1000))} ms` : "";
   document.body.classList.toggle("no-match", answer.good_match === false && !example);
   if (example) status.replaceChildren("For example: ", make("em", {}, IDEAS[0]));
   else if (answer.good_match === false) status.replaceChildren("No good match", query.words.trim() ? " for " : "", query.words.trim() ? make("em", {}, query.words.trim()) : "", results.length ? ". The nearest there is:" : ".");
   else if (!results.length) status.textContent = "No picture is left by this filter.";
-  else status.replaceChildren(`${count} ${of}${time}`);
+  else status.replaceChildren(`${of}${time}`);
   showRewrite($("#rewritten"), answer);
   if (!more && scrollY > 40 && !document.activeElement?.closest?.("#tune")) scrollTo({ top: 0, behavior: calm() ? "auto" : "smooth" });
 }
 
 function failed(error) {
-  if (error instanceof Refused && error.status === 401) return askToken();
+  if (error instanceof Refused && error.status === 401) return location.assign("/"); // which asks for the token
   status.classList.add("error");
   status.textContent = error.message;
   if (!(error instanceof Refused)) throw error;
-}
-
-function askToken() {
-  const door = $("#door"), input = make("input", { type: "password", name: "token", "aria-label": "Token", autocomplete: "current-password", required: true });
-  // The service takes the token from the address once and keeps it in a cookie that scripts cannot read.
-  door.replaceChildren(make("form", { action: "/", method: "get" }, make("h2", {}, "This service asks for its token"), input, make("button.main", {}, "Enter")));
-  if (!door.open) door.showModal();
 }
 
 // ---- changing what is asked
@@ -165,10 +157,11 @@ function showControls() {
   const here = index();
   words.value = query.words;
   showChips(chips, query, changed);
-  sliders = makeSliders($("#sliders"), here.scorers, query.beauty, (beauty) => {
+  const lean = (beauty) => {
     query.beauty = beauty;
     search();
-  });
+  };
+  makeSliders($("#sliders"), here.beauty === false ? [] : here.scorers, query.beauty, lean, { first: narrow() ? 2 : 7 });
   makeFilters($("#filter"), here.columns, (text) => {
     if (!query.where.includes(text)) query.where.push(text);
     changed();
