@@ -14,10 +14,11 @@ from indexes.safety import remember
 from indexes.search import Index, load_index
 from indexes.segments import IndexManifest
 
-from .cut_off import statistics
+from .cut_off import calibration_of, statistics
 from .encoders import TextEncoder
 from .generic_queries import generic_queries
 from .gibberish import gibberish
+from .query_encoder import check_encoder, load_text_encoder
 
 NULL_QUERIES = 400
 CAPTIONS = 500  # drawn by seed
@@ -45,10 +46,11 @@ def calibrate(
 
 
 def calibrate_folder(folder: Path, encoder: TextEncoder, *, seed: int = 0) -> IndexManifest:
-    """Calibrates an INDEX folder and writes it into its manifest, which is returned. Raises BeholderError while
-    another run writes the folder, and as `calibrate` does."""
+    """Calibrates an INDEX folder and writes it into its manifest, which is returned. Raises BeholderError for an
+    encoder of other pictures, while another run writes the folder, and as `calibrate` does."""
     with locked(folder):
         index = load_index(folder)
+        check_encoder(index, encoder)
         found = calibrate(index, encoder, seed=seed)
         manifest = replace(index.manifest, calibration=found.to_dict())
         manifest.write(folder)
@@ -60,3 +62,30 @@ def _captions(index: Index) -> list[str]:
     """One caption of each picture that has any, in order of id."""
     captions = index.items_table().column("caption").to_pylist()
     return [caption for caption in captions if caption and caption.strip()]
+
+
+def calibrate_if_possible(
+    folder: Path, manifest: IndexManifest, model: str, *, again: bool = False
+) -> tuple[IndexManifest, str]:
+    """(the manifest, calibrated where that can be done; one line that says so, or why not). again: even where the
+    index, as large as it is, has been calibrated."""
+    kept = manifest.calibration
+    if kept is not None and kept.get("pictures") == manifest.count and not again:
+        return manifest, told(Calibration.from_dict(kept))
+    if manifest.count < LEAST_PICTURES:
+        return manifest, f"none: {manifest.count} pictures, and it takes {LEAST_PICTURES}"
+    try:
+        manifest = calibrate_folder(folder, load_text_encoder(model, NULL_QUERIES))
+    except BeholderError as error:  # an index of vectors from elsewhere has no encoder here, and is whole without
+        return manifest, f"none: {error}"
+    return manifest, told(calibration_of(manifest, folder))
+
+
+def told(calibration: Calibration) -> str:
+    """One line for people."""
+    null, real = calibration.null, calibration.real
+    kind = "captions" if real.kind == "captions" else "generic queries"
+    return (
+        f"relevance {calibration.threshold:.3f}: {100 * null.refused:.0f} % of {null.queries} meaningless queries and "
+        f"{100 * real.refused:.0f} % of {real.queries} {kind} stay below"
+    )

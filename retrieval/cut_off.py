@@ -1,6 +1,7 @@
 """The calibrated cut-off of queries: whether anything in the index answers them at all."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from indexes.calibration import DEPTH, Calibration, statistic
 from indexes.errors import BeholderError
 from indexes.search import Index
+from indexes.segments import IndexManifest
 
 from .query import Query
 from .query_encoder import QueryEncoder
@@ -28,7 +30,7 @@ def cut_offs(
     gibberish is words, and a sum of parts has another scale than the texts that the index was calibrated on. Raises
     BeholderError for an index without calibration, and for a query without such a text.
     """
-    calibration = calibration_of(index)
+    calibration = calibration_of(index.manifest, index.folder)
     texts = [[part.value for part in query.parts if part.kind == "text" and part.weight > 0] for query in queries]
     for query, own in zip(queries, texts, strict=True):
         if not own:
@@ -45,12 +47,12 @@ def cut_offs(
     return [CutOff(max(reached[text] for text in own), calibration.threshold) for own in texts]
 
 
-def calibration_of(index: Index) -> Calibration:
-    """The index's calibration. Raises BeholderError where it has none."""
-    if index.manifest.calibration is None:
-        remedy = f"Run `beholder index tune {index.folder}`, or give a number."
-        raise BeholderError(f"{index.folder} has no calibration of relevance", "one for --min-relevance auto", remedy)
-    return Calibration.from_dict(index.manifest.calibration)
+def calibration_of(manifest: IndexManifest, folder: Path) -> Calibration:
+    """The calibration of an index. Raises BeholderError where it has none."""
+    if manifest.calibration is None:
+        remedy = f"Run `beholder index tune {folder}`, or give a number."
+        raise BeholderError(f"{folder} has no calibration of relevance", "one for --min-relevance auto", remedy)
+    return Calibration.from_dict(manifest.calibration)
 
 
 def statistics(

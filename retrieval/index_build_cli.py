@@ -74,7 +74,8 @@ def build(
             overwrite=overwrite,
             progress=progress,
         )
-    _print_built(index, manifest, as_json)
+    manifest, cut_off = _calibrated(index, manifest, model, again=False)
+    _print_built(index, manifest, as_json, cut_off)
 
 
 def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: Json = False) -> None:
@@ -99,6 +100,12 @@ def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: 
     print(f"memory      {held / 1e6:.1f} MB, {per_vector:.1f} bytes per vector")
     _print_parameters(manifest)
     _print_measured(manifest, whole=True)
+    if manifest.calibration is not None:
+        from indexes.calibration import Calibration
+
+        from .calibrate import told
+
+        print(f"cut-off     {told(Calibration.from_dict(manifest.calibration))}")
 
 
 def tune(
@@ -122,7 +129,8 @@ def tune(
         vectors = encoded_queries(queries, query_vectors, model or IndexManifest.read(index).encoder.name)
     kind = "text" if queries is not None else "vectors"
     manifest = tune_index(index, query_vectors=vectors, query_kind=kind, knn_recall=knn_recall, threads=threads)
-    _print_built(index, manifest, as_json)
+    manifest, cut_off = _calibrated(index, manifest, model, again=True)
+    _print_built(index, manifest, as_json, cut_off)
 
 
 def encoded_queries(queries: Path | None, query_vectors: Path | None, model: str) -> "NDArray[Any]":
@@ -166,7 +174,16 @@ def _array(path: Path) -> "NDArray[Any]":
     return np.asarray(array, np.float32)
 
 
-def _print_built(index: Path, manifest: "IndexManifest", as_json: bool) -> None:
+def _calibrated(
+    index: Path, manifest: "IndexManifest", model: str | None, *, again: bool
+) -> "tuple[IndexManifest, str]":
+    """The index with its relevance cut-off, and what to say of that."""
+    from .calibrate import calibrate_if_possible
+
+    return calibrate_if_possible(index, manifest, model or manifest.encoder.name, again=again)
+
+
+def _print_built(index: Path, manifest: "IndexManifest", as_json: bool, cut_off: str) -> None:
     """Prints what was built. Raises ConditionFailed where it misses its target: a factory that was given."""
     from indexes.errors import ConditionFailed
 
@@ -176,6 +193,7 @@ def _print_built(index: Path, manifest: "IndexManifest", as_json: bool) -> None:
         print(f"{index}: {manifest.count} pictures, {manifest.factory}")
         _print_parameters(manifest)
         _print_measured(manifest, whole=False)
+        print(f"cut-off     {cut_off}")
     measured = manifest.measured
     if measured and measured["knn_recall"] < measured["target"]:
         found = f"{index} was built, but {manifest.factory} reaches knn_recall {measured['knn_recall']:.3f}"

@@ -30,18 +30,31 @@ def search(
     where: Annotated[
         str | None, typer.Option(help="Only pictures for which this holds: width >= 800 AND caption LIKE '%boat%'")
     ] = None,
+    beauty: Annotated[
+        list[str] | None, typer.Option(help="Lean to what a scorer likes: WEIGHT (default scorer) or SCORER:WEIGHT.")
+    ] = None,
+    rewrite: Annotated[
+        str, typer.Option(help="Rewriter of the query's texts; see `beholder rewrite --help`.")
+    ] = "none",
+    rerank: Annotated[
+        list[str] | None, typer.Option(help="rank-mix[:SHARE][@SCORER], mmr[:SHARE] or lmm:MODEL[@URL]; they chain.")
+    ] = None,
+    candidates: Annotated[int, typer.Option(help="How many go into --rerank or --sort; 0: 100, or all shown.")] = 0,
     sort: Annotated[str | None, typer.Option(help="Order results by this column; COLUMN:desc, highest first.")] = None,
-    candidates: Annotated[int, typer.Option(help="So many best ones go into --sort; 0: those that are shown.")] = 0,
     dedup: Annotated[bool, typer.Option("--dedup", help="Of (nearly) the same pictures only the best placed.")] = False,
     near: Annotated[float, typer.Option(help="Least cosine of pictures that --dedup takes for the same.")] = 0.97,
-    min_relevance: Annotated[str | None, typer.Option(help="Leave out what is less relevant than this cosine.")] = None,
+    min_relevance: Annotated[
+        str | None, typer.Option(help="Least cosine of a result; auto: none where nothing answers the query.")
+    ] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of the query, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object per query and line.")] = False,
     tsv: Annotated[bool, typer.Option("--tsv", help="Tab-separated, with a header.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Only the files' paths.")] = False,
     html: Annotated[Path | None, typer.Option(help="Write a gallery page to this file.")] = None,
-    explain: Annotated[bool, typer.Option("--explain", help="Say where the time went.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Say what each stage did and where the time went.")
+    ] = False,
 ) -> None:
     """Search an index with words, pictures, both, or the vectors of either.
 
@@ -50,6 +63,8 @@ def search(
     Example: beholder search pictures.index --text "a harbour" --image ref.jpg:0.5 --not people
 
     Example: beholder search pictures.index "a boat" --where "width >= 800" --dedup
+
+    Example: beholder search pictures.index "a boat" --rewrite template --beauty colourfulness:0.5 --explain
     """
     from indexes.errors import BeholderError
 
@@ -58,12 +73,15 @@ def search(
     if sum((as_json, tsv, paths)) > 1:
         raise BeholderError("more than one of --json, --tsv and --paths", "one", "Choose one.")
     asked = _queries(text, texts or [], image or [], unwanted or [], like or [], vector, queries)
-    from .search_config import SearchConfig, parse_min_relevance
+    from .search_config import SearchConfig, parse_beauty, parse_min_relevance
 
     config = SearchConfig(
         k=k,
         where=where,
         near=near if dedup else None,
+        beauty=tuple(parse_beauty(given) for given in beauty or ()),
+        rewrite=rewrite,
+        rerank=tuple(rerank or ()),
         candidates=candidates,
         sort=sort,
         min_relevance=parse_min_relevance(min_relevance),
@@ -77,6 +95,7 @@ def search(
     answers = searcher.search(asked, config)
     if where is not None:
         print(f"{len(searcher.matching(where))} of {len(searcher.index)} pictures match --where", file=sys.stderr)
+    output.write_notes(answers, explain)
     seconds |= answers[0].seconds
     pictures = picture_folder(searcher.index)
     if html is not None:
@@ -93,7 +112,7 @@ def search(
     elif paths:
         output.write_paths(answers, pictures)
     elif html is None or len(answers) == 1:
-        output.write_table(answers)
+        output.write_table(answers, explain)
     if explain and not as_json:
         output.write_seconds(seconds, searcher.encoder.loaded, searcher.index)
 
