@@ -248,6 +248,8 @@ def _described(served: ServedIndex) -> dict[str, Any]:
         "name": served.name,
         "count": len(opened.index),
         "encoder": manifest.encoder.name,
+        "image_fingerprint": manifest.encoder.image_fingerprint,
+        "text_fingerprint": manifest.encoder.text_fingerprint,
         "dimension": manifest.dimension,
         "factory": manifest.factory,
         "columns": opened.columns,
