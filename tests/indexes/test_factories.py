@@ -80,7 +80,7 @@ def test_all_kinds_are_offered_where_memory_is_not_bounded():
         "IVF4000,SQ8",
         "IVF4000,PQ128x4fs",
         "IVF4000,RaBitQ",
-        "HNSW32",
+        "HNSW16_SQfp16",
     ]
     assert not out
 

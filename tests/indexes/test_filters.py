@@ -28,7 +28,8 @@ FACTORIES = [
     "IVF20,PQ8",
     "OPQ8,IVF20,PQ8x4fs",
     "HNSW32",
-    "HNSW32_SQ8",
+    "HNSW16_SQfp16",
+    "HNSW16_SQ8",
 ]
 LOSSLESS = {"Flat", "SQfp16"}
 SHARES = [0, 0.01, 0.05, 0.5, 0.97]
@@ -82,7 +83,7 @@ def random_part(share, seed=0):
 
 def test_the_list_holds_every_kind_that_the_planner_tries():
     def kind(factory):
-        return re.sub(r"(?<=[A-Z])\d+(?=,|x|$)", "", factory)
+        return re.sub(r"(?<=IVF|OPQ)\d+(?=,)|(?<=PQ)\d+(?=x|$)", "", factory)
 
     tried = {
         kind(candidate.factory)

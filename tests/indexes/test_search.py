@@ -287,3 +287,23 @@ def test_importing_indexes_loads_no_faiss_and_no_torch():
     code = "import indexes, sys; print([m for m in ('faiss', 'torch', 'pandas') if m in sys.modules])"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("factory", ["HNSW16", "HNSW16_SQfp16", "HNSW16_SQ8"])
+def test_one_query_over_a_graph_gets_what_it_gets_in_a_batch(tmp_path, embeddings, vectors, factory):
+    """The short way of a single query against the long one, over rows that lie in several batches of their file."""
+    build_index(embeddings(tmp_path / "e", vectors(2000, 32)), tmp_path / "i", IndexConfig(factory))
+    index, queries = load_index(tmp_path / "i"), vectors(40, 32, seed=3)
+    together = index.search(queries, 10, parameters={"efSearch": 40})
+    for place in range(len(queries)):
+        alone = index.search(queries[place : place + 1], 10, parameters={"efSearch": 40})
+        np.testing.assert_array_equal(alone.ids[0], together.ids[place])
+        np.testing.assert_allclose(alone.scores[0], together.scores[place], atol=1e-6)
+        np.testing.assert_allclose(index.vectors(alone.ids[0]) @ queries[place], alone.scores[0], atol=1e-6)
+
+
+def test_a_graph_asked_for_nearly_all_or_more_gives_them_all(tmp_path, embeddings, vectors):
+    build_index(embeddings(tmp_path / "e", vectors(300, 32)), tmp_path / "i", IndexConfig("HNSW16_SQfp16"))
+    index, query = load_index(tmp_path / "i"), vectors(1, 32, seed=3)
+    for k in (299, 300, 1000):
+        assert len(set(index.search(query, k).ids[0].tolist())) == min(k, 300)
