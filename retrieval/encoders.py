@@ -87,9 +87,14 @@ class Encoder:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
-            batch = batch.permute(0, 3, 1, 2).float().mul_(self._scale).add_(self._shift)
-            return _unit_rows(self.model.encode_image(batch.contiguous()))
+            return _unit_rows(self.model.encode_image(self.normalised(pixels)))
+
+    def normalised(self, pixels: NDArray[np.uint8]) -> Any:
+        """float (B, 3, S, S) on the encoder's device: what the image tower takes, of uint8 (B, S, S, 3)."""
+        import torch
+
+        batch = torch.from_numpy(np.require(pixels, requirements=["C", "W"])).to(self.device)
+        return batch.permute(0, 3, 1, 2).float().mul_(self._scale).add_(self._shift).contiguous()
 
     def encode_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32 (Q, D), unit rows."""

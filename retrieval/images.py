@@ -18,6 +18,8 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from indexes.errors import BeholderError
 
+Picture = NDArray[np.uint8]  # (H, W, 3), upright RGB
+
 SUFFIXES = frozenset(
     [
         ".jpg",
@@ -193,6 +195,16 @@ def fit(picture: Image.Image, preprocessing: Preprocessing) -> NDArray[np.uint8]
     picture = picture if scaled == picture.size else picture.resize(scaled, resample)
     left, top = round((scaled[0] - size) / 2.0), round((scaled[1] - size) / 2.0)
     return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def shrink(picture: Picture, longest: int) -> Picture:
+    """uint8 (h, w, 3) with no side above `longest` px (box filter); the picture itself where it fits or that is 0."""
+    height, width = picture.shape[:2]
+    if not longest or max(height, width) <= longest:
+        return picture
+    ratio = longest / max(height, width)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))
 
 
 def _is_utf8(name: str) -> bool:

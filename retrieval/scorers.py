@@ -1,0 +1,197 @@
+"""Scorers: one number per picture, from its vector or its pixels, in a unit, range and direction that a card states.
+
+`load_scorer(name)` knows the names of the table below, `pyiqa:METRIC` and folders of our own heads. Importing this
+module is free; what a scorer needs (weights, torch) is loaded when it is.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.errors import BeholderError
+from indexes.shards import EncoderRecord
+
+from . import look
+from .images import Picture
+
+VECTORS, PIXELS = "vectors", "pixels"
+PYIQA = "pyiqa:"
+# What a score depends on; the other fields of a card only describe, and may be reworded without scoring again.
+DECISIVE = ("name", "kind", "model", "checkpoint_sha256", "encoder", "encoder_names", "normalisation", "max_side_px")
+
+
+@dataclass(frozen=True)
+class ScorerCard:
+    """What a scorer says of itself. low and high bound the score; None where nothing does."""
+
+    name: str
+    kind: str  # VECTORS or PIXELS
+    model: str  # the formula, or the head and what it was trained on
+    normalisation: str  # of its input
+    unit: str
+    source: str
+    licence: str = ""
+    checkpoint_sha256: str = ""  # "" for a formula
+    encoder: str = ""  # image fingerprint of the vectors (or tower) it reads, where that is known
+    encoder_names: tuple[str, ...] = ()  # else names of encoders that make such vectors
+    low: float | None = None
+    high: float | None = None
+    higher_is_better: bool = True  # of look scorers: more of what the name says
+    max_side_px: int = 0  # of pixels: larger pictures are shrunk to it, smaller ones left; 0 = as they are
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over what a score depends on: scores of two fingerprints never meet."""
+        decisive = {name: value for name, value in asdict(self).items() if name in DECISIVE}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        return {**asdict(self), "encoder_names": list(self.encoder_names)}
+
+
+class VectorScorer(Protocol):
+    """A scorer of pictures' vectors."""
+
+    @property
+    def card(self) -> ScorerCard: ...
+
+    def score_vectors(self, vectors: NDArray[Any]) -> NDArray[np.float32]:
+        """float32 (N,) of unit vectors (N, D) of any float type. Raises BeholderError for another width or length."""
+        ...
+
+
+class PictureScorer(Protocol):
+    """A scorer of pixels."""
+
+    @property
+    def card(self) -> ScorerCard: ...
+
+    def score_pictures(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        """float32 (N,) of pictures, each uint8 (H, W, 3), upright RGB of any size."""
+        ...
+
+
+Scorer = VectorScorer | PictureScorer
+
+
+class Look:
+    """A formula of `look` as a scorer."""
+
+    def __init__(self, card: ScorerCard, formula: Callable[[Picture], float]) -> None:
+        self.card, self._formula = card, formula
+
+    def score_pictures(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
+        from .images import shrink
+
+        return np.array([self._formula(shrink(one, self.card.max_side_px)) for one in pictures], np.float32)
+
+
+def _look(name: str) -> Scorer:
+    formula, model, unit, low, high, side = LOOK[name]
+    card = ScorerCard(
+        name=name,
+        kind=PIXELS,
+        model=model,
+        normalisation=f"sRGB; longest side at most {side} px (box filter), never enlarged",
+        unit=unit,
+        source="see the docstring of retrieval/look.py",
+        licence="Apache-2.0",
+        low=low,
+        high=high,
+        max_side_px=side,
+    )
+    return Look(card, formula)
+
+
+# Colour statistics hardly change below 256 px and cost a quarter of those at 512; sharpness needs the fine detail.
+LOOK: dict[str, tuple[Callable[[Picture], float], str, str, float, float, int]] = {
+    "brightness": (look.brightness, "mean CIE L*", "L*", 0.0, 100.0, 256),
+    "contrast": (look.contrast, "RMS contrast of luma (Peli 1990)", "share of full scale", 0.0, 0.5, 256),
+    "saturation": (look.saturation, "mean HSV saturation (Smith 1978, Datta et al. 2006)", "share", 0.0, 1.0, 256),
+    # The highest is bounded by E[rg^2 + yb^2] <= 1.25 * 255^2 and Cauchy-Schwarz over (1, 0.3).
+    "colourfulness": (look.colourfulness, "M of Hasler and Suesstrunk 2003", "M", 0.0, 297.7, 256),
+    # Bounds over the corners and a grid of the sRGB cube: (0, 160, 255) is the coolest colour, pure red the warmest.
+    "warmth": (look.warmth, "mean warm - cool (Ou et al. 2004)", "warm - cool", -1.67, 2.36, 256),
+    "sharpness": (
+        look.sharpness,
+        "variance of the Laplacian (Pech-Pacheco et al. 2000)",
+        "grey^2",
+        0.0,
+        1040400.0,
+        512,
+    ),
+}
+
+
+def _head(name: str) -> Scorer:
+    from .heads import load_downloaded
+
+    return load_downloaded(name)
+
+
+def _boxed(name: str) -> Scorer:
+    from .own_heads import BOX, load_head
+
+    return load_head(BOX / name, name)
+
+
+HEADS = (
+    "laion-vit-b-32",
+    "laion-vit-b-16",
+    "laion-vit-l-14",
+    "improved-vit-l-14",
+    "simulacra-vit-b-32",
+    "simulacra-vit-b-16",
+    "simulacra-vit-l-14",
+)
+BOXED = ("beholder-appeal", "complexity")
+SCORERS: dict[str, Callable[[str], Scorer]] = {
+    **dict.fromkeys(BOXED, _boxed),
+    **dict.fromkeys(LOOK, _look),
+    **dict.fromkeys(HEADS, _head),
+}
+
+
+def load_scorer(name: str) -> Scorer:
+    """A scorer by name: one of SCORERS, `pyiqa:METRIC`, or a folder that `align scorer` wrote.
+
+    Raises BeholderError for another name, and where weights cannot be had.
+    """
+    if name.startswith(PYIQA):
+        from .pyiqa_scorer import load_pyiqa
+
+        return load_pyiqa(name)
+    if name not in SCORERS and os.sep in name:
+        from .own_heads import load_head
+
+        return load_head(Path(name))
+    if name not in SCORERS:
+        raise BeholderError(
+            f"there is no scorer {name!r}", f"{', '.join(SCORERS)}, pyiqa:METRIC or a folder", "Check the name."
+        )
+    return SCORERS[name](name)
+
+
+def reads_vectors(card: ScorerCard, record: EncoderRecord) -> bool:
+    """Whether vectors of this encoder are those that the scorer was trained on."""
+    if card.encoder:
+        return card.encoder == record.image_fingerprint
+    return record.name in card.encoder_names
+
+
+def check_encoder(card: ScorerCard, record: EncoderRecord) -> None:
+    """Raises BeholderError for a scorer of another encoder's vectors: scores of those would be noise."""
+    if not reads_vectors(card, record):
+        names = " or ".join(card.encoder_names)
+        raise BeholderError(
+            f"{card.name} reads vectors of {names}, these are of {record.name}",
+            f"vectors of {names}",
+            f"Embed the pictures with --model {card.encoder_names[0]}, or choose a scorer of pixels.",
+        )
