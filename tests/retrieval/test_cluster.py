@@ -1,0 +1,122 @@
+"""A real Ray cluster of local processes: order, errors, and a killed worker that costs its task alone."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from indexes.errors import BeholderError, ConditionFailed
+from retrieval.cluster import RETRIES, Cluster
+from tests.conftest import ROOT, write_pictures
+from tests.retrieval.test_pipeline import contents
+
+CHILD = """
+import sys
+from tests.retrieval.test_cluster import {name}
+{name}(*sys.argv[1:])
+"""
+
+
+def run_child(name: str, *arguments: object, timeout: int = 550) -> str:
+    """A function of this file in a process of its own: Ray leaves threads and settings behind."""
+    command = [sys.executable, "-c", CHILD.format(name=name), *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def square(task: tuple[int, str]) -> int:
+    """Notes that it was begun; the third is killed the first time."""
+    number, folder = task
+    place = Path(folder)
+    (place / f"{number}-{len(list(place.glob(f'{number}-*')))}").touch()
+    if number == 3 and not (place / "3-1").exists():
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * number
+
+
+def deadly(_: int) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refusing(number: int) -> int:
+    if number == 2:
+        raise ConditionFailed("a task found this", "that", "Do so.")
+    return number
+
+
+def whole_story(folder: str) -> None:
+    with Cluster("local") as cluster:
+        assert list(cluster.map(square, ((number, folder) for number in range(8)))) == [n * n for n in range(8)]
+        begun = [path.name.split("-")[0] for path in Path(folder).iterdir()]
+        assert sorted(begun) == sorted(["3", *map(str, range(8))]), begun
+        found = cluster.map(refusing, range(9))
+        assert [next(found), next(found)] == [0, 1]
+        with pytest.raises(ConditionFailed, match=r"a task found this; expected that; Do so\."):
+            next(found)
+        with pytest.raises(BeholderError, match="no machine of the cluster local has 1000 CPUs"):
+            next(cluster.map(refusing, [1], cpus=1000))
+        with pytest.raises(ConditionFailed, match=f"lost its worker {RETRIES + 1} times"):
+            next(cluster.map(deadly, [1]))
+    print("done")
+
+
+@pytest.mark.campaign
+def test_a_task_whose_worker_is_killed_is_done_again_and_no_other(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    (tmp_path / "begun").mkdir()
+    assert "done" in run_child("whole_story", tmp_path / "begun")
+
+
+def without_ray() -> None:
+    sys.modules["ray"] = None  # type: ignore[assignment]
+    with pytest.raises(BeholderError, match=r"pip install 'beholder\[scale\]'"):
+        Cluster("local").__enter__()
+
+
+def test_without_ray_the_extra_is_named() -> None:
+    run_child("without_ray")
+
+
+def embedded(source: str, folder: str, ray: str) -> None:
+    from retrieval.pipeline import EmbedConfig, embed
+
+    config = EmbedConfig(batch_size=4, shard_size=16, workers=0 if ray else 1, threads=1, ray=ray or None)
+    embed(source, Path(folder), config)
+
+
+def workers_at_work() -> list[int]:
+    """Ray's worker processes that are in a task, of whatever cluster of this user."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes() if entry.name.isdigit() else b""
+        except OSError:
+            continue  # it has ended
+        if command.startswith(b"ray::_guarded"):
+            found.append(int(entry.name))
+    return found
+
+
+@pytest.mark.campaign
+def test_embedding_with_a_killed_worker_gives_the_bytes_of_one_machine(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    write_pictures(tmp_path / "pictures", 96)
+    run_child("embedded", tmp_path / "pictures", tmp_path / "here", "")
+    others = set(workers_at_work())
+    command = [sys.executable, "-c", CHILD.format(name="embedded")]
+    arguments = [str(tmp_path / "pictures"), str(tmp_path / "there"), "local"]
+    child = subprocess.Popen([*command, *arguments], cwd=ROOT)
+    deadline = time.monotonic() + 300
+    done = tmp_path / "there" / "parts"
+    while child.poll() is None and (not list(done.glob("*.json")) or not set(workers_at_work()) - others):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert child.poll() is None, "it ended before a worker could be killed"
+    os.kill((set(workers_at_work()) - others).pop(), signal.SIGKILL)
+    assert child.wait(timeout=500) == 0
+    assert contents(tmp_path / "there") == contents(tmp_path / "here")
