@@ -28,10 +28,11 @@ class LocalModel:
     """
 
     def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
-        check_device(device)
         folder = Path(name)
         if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") > 1):
             raise BeholderError(f"there is no folder {name}", "a model of transformers", "Check the path.")
+        if device != "cpu":
+            check_device(device)
         self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
         self._cache = AnswerCache(Path(cache)) if cache else None
         self._identity = folder_fingerprint(folder) if folder.is_dir() else name

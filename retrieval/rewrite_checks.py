@@ -65,8 +65,10 @@ class Gate:
 
     def _plain(self, original: str, draft: Draft) -> Draft:
         text = clean(draft.text)
-        problem = draft.problem or problem_of(original, text)
-        return Draft(text, clean(draft.judged) if draft.judged is not None else None, problem, draft.cached)
+        judged = clean(draft.judged) if draft.judged is not None else None
+        # What was said before what was made of it: a refusal behind the query's own words is one all the same.
+        problem = draft.problem or (problem_of(original, judged) if judged is not None else None)
+        return Draft(text, judged, problem or problem_of(original, text), draft.cached)
 
     def _on_topic(self, originals: Sequence[str], drafts: list[Draft]) -> list[Draft]:
         """The drafts, with a problem where one left its query's topic. One pass of the text tower for all."""
