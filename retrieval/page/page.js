@@ -84,7 +84,7 @@ function said(answer, more) {
   else if (answer.good_match === false) status.replaceChildren("No good match", query.words.trim() ? " for " : "", query.words.trim() ? make("em", {}, query.words.trim()) : "", results.length ? ". The nearest there is:" : ".");
   else if (!results.length) status.textContent = "No picture is left by this filter.";
   else status.replaceChildren(`${of}${time}`);
-  showRewrite($("#rewritten"), answer);
+  showRewrite($("#rewritten"), answer.query?.rewrites);
   if (!more && scrollY > 40 && !document.activeElement?.closest?.("#tune")) scrollTo({ top: 0, behavior: calm() ? "auto" : "smooth" });
 }
 

@@ -2,16 +2,19 @@
 
 import { make } from "./dom.js";
 
-// root: where it is said. answer: of /search.
-export function showRewrite(root, answer) {
-  const { original = "", rewritten = null, fallback = null } = answer.query ?? {};
-  root.hidden = !fallback && (!rewritten || rewritten === original);
-  if (root.hidden) return root.replaceChildren();
-  if (fallback) return root.replaceChildren(make("span.quiet", {}, "asked as typed: "), `the rewriter's answer could not be used (${fallback})`);
-  const known = new Set(wordsIn(original));
-  const said = rewritten.split(/(\s+)/).map((piece) => (wordsIn(piece).every((word) => known.has(word)) ? piece : make("ins", {}, piece)));
-  const lost = wordsIn(original).some((word) => !wordsIn(rewritten).includes(word));
-  root.replaceChildren(make("span.quiet", {}, "asked as "), lost ? make("del", {}, original) : "", lost ? " " : "", ...said);
+// root: where it is said. rewrites: of an answer of /search, {original, text, fallback} for each text that was typed.
+export function showRewrite(root, rewrites = []) {
+  const told = rewrites.filter(({ original, text, fallback }) => fallback || text !== original);
+  root.hidden = !told.length;
+  root.replaceChildren(...told.flatMap(said));
+}
+
+function said({ original, text, fallback }) {
+  if (fallback) return [make("span.quiet", {}, `asked as typed, for the rewriter's answer could not be used: ${fallback}`)];
+  const known = new Set(wordsIn(original)), kept = new Set(wordsIn(text));
+  const pieces = text.split(/(\s+)/).map((piece) => (wordsIn(piece).every((word) => known.has(word)) ? piece : make("ins", {}, piece)));
+  const lost = [...known].some((word) => !kept.has(word));
+  return [make("span.quiet", {}, "asked as "), ...(lost ? [make("del", {}, original), " "] : []), ...pieces];
 }
 
 const wordsIn = (text) => text.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? [];
