@@ -7,6 +7,7 @@ import typer
 
 from .index_build_cli import build, info, tune
 from .index_growth_cli import add, compact, duplicates, merge, remove
+from .index_parts_cli import parts
 from .index_update_cli import export, update
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, help="Build, look at and check an index.")
@@ -45,5 +46,5 @@ def verify(
         )
 
 
-for verb in (update, add, remove, merge, compact, duplicates, export):
+for verb in (update, add, remove, merge, compact, duplicates, export, parts):
     app.command()(verb)

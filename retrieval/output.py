@@ -6,10 +6,14 @@ import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from indexes.search import Index
 
 from .results import Answer
+
+if TYPE_CHECKING:
+    from .parts_search import PartsSearcher
 
 
 def write_table(answers: Sequence[Answer], explain: bool = False) -> None:
@@ -77,7 +81,7 @@ def write_notes(answers: Sequence[Answer], explain: bool) -> None:
             print(f"cut-off   {cut.statistic:.3f} of the {cut.threshold:.3f} that it takes: {told}", file=sys.stderr)
 
 
-def write_seconds(seconds: Mapping[str, float], encoder: str, index: Index) -> None:
+def write_seconds(seconds: Mapping[str, float], encoder: str, index: "Index | PartsSearcher") -> None:
     """Where the time went, on stderr."""
     print(f"{len(index)} pictures, {index.manifest.factory}; queries by {encoder}", file=sys.stderr)
     for stage, spent in {**seconds, "total": sum(seconds.values())}.items():

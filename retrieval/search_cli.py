@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from .parts_search import PartsSearcher
     from .query import Query
 
 STARTED = time.perf_counter()
@@ -48,6 +49,9 @@ def search(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of the query, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
+    partial: Annotated[
+        bool, typer.Option("--partial", help="Of an index of parts: leave out, and name, those that are down.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="A JSON object per query and line.")] = False,
     tsv: Annotated[bool, typer.Option("--tsv", help="Tab-separated, with a header.")] = False,
     paths: Annotated[bool, typer.Option("--paths", help="Only the files' paths.")] = False,
@@ -90,14 +94,16 @@ def search(
     started = time.perf_counter()
     from .searcher import open_searcher, picture_folder
 
-    searcher = open_searcher(index, model, device=device)
+    parts = _parts(index, model, device, partial)
+    if parts is None:
+        searcher = open_searcher(index, model, device=device)
     seconds["open"] = time.perf_counter() - started
-    answers = searcher.search(asked, config)
-    if where is not None:
+    answers = searcher.search(asked, config) if parts is None else parts.search(asked, config)
+    if where is not None and parts is None:
         print(f"{len(searcher.matching(where))} of {len(searcher.index)} pictures match --where", file=sys.stderr)
     output.write_notes(answers, explain)
     seconds |= answers[0].seconds
-    pictures = picture_folder(searcher.index)
+    pictures = picture_folder(searcher.index) if parts is None else parts.pictures
     if html is not None:
         from .gallery import write_gallery
 
@@ -114,7 +120,24 @@ def search(
     elif html is None or len(answers) == 1:
         output.write_table(answers, explain)
     if explain and not as_json:
-        output.write_seconds(seconds, searcher.encoder.loaded, searcher.index)
+        if parts is None:
+            output.write_seconds(seconds, searcher.encoder.loaded, searcher.index)
+        else:
+            output.write_seconds(seconds, parts.encoder.loaded, parts)
+
+
+def _parts(folder: Path, model: str | None, device: str, partial: bool) -> "PartsSearcher | None":
+    """The searcher of an index of parts; None for any other folder."""
+    from indexes.errors import BeholderError
+    from indexes.parts import is_parts
+
+    if is_parts(folder):
+        from .parts_search import PartsSearcher
+
+        return PartsSearcher(folder, model=model, device=device, partial=partial)
+    if partial:
+        raise BeholderError(f"--partial, and {folder} is no index of parts", "one that `index parts` made")
+    return None
 
 
 def _queries(
