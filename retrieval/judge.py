@@ -19,6 +19,7 @@ from .prompt import Prompt, read_prompt
 
 ASPECTS = "accuracy", "aesthetics", "diversity"
 KINDS = "ranker", "scorer", "cp-scorer"
+BLOCK = 32  # comparisons whose sheets are held at once: some 2 MB each
 Choice = Literal[-1, 0, 1]  # 1: row A is better, -1: row B, 0: similar
 
 
@@ -61,14 +62,15 @@ class Judge:
         self._schema = _schema(kind, self.aspects)
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
-        """A verdict for each, two calls each, all of them asked at once."""
-        questions = [question for one in comparisons for question in self._questions(one)]
-        answers = self._model.ask_many(questions)
+        """A verdict for each, two calls each, up to BLOCK comparisons at once."""
         read = _verdict_of_scores if self.kind != "ranker" else _verdict_of_choices
-        return [
-            read(self.kind, self.aspects, answers[2 * place], answers[2 * place + 1])
-            for place in range(len(comparisons))
-        ]
+        verdicts = []
+        for start in range(0, len(comparisons), BLOCK):
+            questions = [question for one in comparisons[start : start + BLOCK] for question in self._questions(one)]
+            answers = self._model.ask_many(questions)
+            for place in range(0, len(answers), 2):
+                verdicts.append(read(self.kind, self.aspects, answers[place], answers[place + 1]))
+        return verdicts
 
     def _questions(self, one: Comparison) -> list[Question]:
         system, user = self.prompt.filled({"query": " ".join(one.query.split())})

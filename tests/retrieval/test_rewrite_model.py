@@ -38,14 +38,14 @@ def server(chat_server: str) -> str:
         ("#detail", "a harbour in soft evening light"),
         ("#reorg", "a harbour in soft evening light"),
         ("#k-list=2", "a harbour, soft element 0, soft element 1"),
-        ("#kw-dict", "a harbour, film grain, soft light, muted tones, thirds"),  # cut: the tower reads twelve words
+        ("#kw-dict", "a harbour, film grain, soft light, muted tones, thirds, calm"),
     ],
 )
 def test_each_arm_rewrites(server: str, arm: str, text: str) -> None:
     found = rewriter(server, "good", arm, topic_floor=0.2).rewrite(["a harbour"])[0]
     assert found.text == text
     assert found.fallback is None
-    assert found.truncated == (arm == "#kw-dict")
+    assert not found.truncated
     assert found.rewriter.startswith(f"llm:good@{server}#{arm.strip('#') or 'detail'}")
 
 
