@@ -1,4 +1,4 @@
-"""The verb `align`: training of encoders."""
+"""The verb `align`: training of encoders and scorers."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from indexes.errors import BeholderError
 
 from .pretrain_config import RECIPES, PretrainConfig
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, help="Train encoders: `pretrain` from captions.")
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Train encoders (`pretrain`, from captions) and scorers (`scorer`, from people's scores).",
+)
 
 
 @app.callback()
 def align() -> None:
-    """Train encoders."""
+    """Train encoders and scorers."""
 
 
 @app.command()
@@ -53,6 +57,57 @@ def pretrain(
     typer.echo(f"{model}")
     for name, value in report.tuned.items():
         typer.echo(f"dev {name}\t{value:.1f}")
+
+
+@app.command()
+def scorer(
+    table: Annotated[Path, typer.Argument(help="TSV with a picture and a score in each row, beside its pictures.")],
+    out: Annotated[Path, typer.Option(help="Folder of the scorer to make; its name is the scorer's.")],
+    score_column: Annotated[str, typer.Option(help="Column of the scores.")],
+    image_column: Annotated[str, typer.Option(help="Column of the pictures, relative to the table.")] = "file",
+    group_column: Annotated[
+        str, typer.Option(help="Column of groups that were each scored on a scale of their own.")
+    ] = "",
+    split: Annotated[str, typer.Option(help="Rows to learn from, by the column split; '' for all.")] = "train",
+    model: Annotated[str, typer.Option(help="Encoder whose features are read.")] = "beholder-mini",
+    features: Annotated[
+        str, typer.Option(help="tower: more than words need, pictures are read; vectors: as embedded.")
+    ] = "tower",
+    seed: Annotated[int, typer.Option(help="Of the folds.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:N or mps.")] = "cpu",
+    name: Annotated[str, typer.Option(help="Name of the scorer, where not the folder's.")] = "",
+    unit: Annotated[str, typer.Option(help="Unit of the scores, for the card.")] = "",
+    source: Annotated[str, typer.Option(help="Whose judgements these are, for the card.")] = "",
+    licence: Annotated[str, typer.Option(help="Terms of the weights, for the card.")] = "",
+) -> None:
+    """Train a scorer of pictures on people's scores: a linear head on an encoder's features.
+
+    Example: beholder align scorer pages/items.tsv --score-column mean_score --out scorers/pages
+    """
+    from retrieval.progress import progress_line
+
+    from .scorer import ScorerTraining, train_scorer
+
+    config = ScorerTraining(
+        table=table,
+        out=out,
+        score_column=score_column,
+        name=name,
+        image_column=image_column,
+        group_column=group_column,
+        split=split,
+        model=model,
+        features=features,
+        seed=seed,
+        device=device,
+        unit=unit,
+        source=source,
+        licence=licence,
+    )
+    with progress_line("pictures") as progress:
+        trained = train_scorer(config, progress)
+    typer.echo(f"{out}: {trained.pictures} pictures, penalty {trained.penalty:g}; held out in {config.folds} folds:")
+    typer.echo(f"Spearman {trained.spearman:.3f}, pair accuracy {trained.pair_accuracy:.3f}")
 
 
 def _chosen(recipe: str | None, config: Path | None, settings: list[str]) -> PretrainConfig:
