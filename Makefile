@@ -23,6 +23,6 @@ install:
 	if [ "$$(cat $(READY) 2>/dev/null)" != "$$stamp" ]; then \
 		echo "Installing into $(VENV): once, about 3.6 GB are downloaded and 7.5 GB kept on disk."; \
 		[ -x $(BIN)/python ] || $(PYTHON) -m venv $(VENV); \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,serve]' && \
 		echo "$$stamp" > $(READY); \
 	fi

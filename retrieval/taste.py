@@ -137,6 +137,6 @@ def _named(picture: Mapping[str, Any]) -> dict[str, Any]:
 def _row_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Settings with the length of a row in them, so that what is kept says how many pictures were asked for."""
     k = config.get("k", ROW)
-    if not isinstance(k, int) or not 1 <= k <= LONGEST_ROW:
+    if not isinstance(k, int) or isinstance(k, bool) or not 1 <= k <= LONGEST_ROW:
         raise BeholderError(f"k is {k!r}", f"1 to {LONGEST_ROW} pictures in a row", "Leave it out for 5.")
     return {**config, "k": k}
