@@ -23,6 +23,7 @@ FAST_SCAN_ROWS = 32  # a list of 4-bit codes is kept in blocks of so many
 TRAINED_COPIES = 3  # of the training sample in k-means: the rows, FAISS's copy, and their residuals
 TRAINED_LEAST = 16  # training rows per list: with fewer, centres are the rows themselves
 BLOCK_ROWS = 16_384  # vectors that a build turns into float32 at once
+GRAPH_ROWS = 262_144  # that a graph is given at once, at most: what is added together is linked better
 BLOCK_COPIES = 4  # float16, float32, the rotated ones, and FAISS's own scratch of a block
 GPU_PIECES = {1, 2, 3, 4, 8, 12, 16, 20, 24, 28, 32, 40, 48, 56, 64, 96}  # FAISS's wiki, "Faiss on the GPU"
 TRIAL_ROWS = 20_000  # vectors that the planner tries a kind on
@@ -156,6 +157,15 @@ def build_bytes(factory: str, count: int, dimension: int, most: int = 262_144, m
     return int(max(training, adding, trial)) + FIXED_BYTES
 
 
+def graph_rows(factory: str, count: int, dimension: int, memory: int) -> int:
+    """Rows that are added to a graph at once: as many as `memory` (0: any) leaves room for, a block at least."""
+    most = min(count, GRAPH_ROWS)
+    if memory:
+        room = memory - FIXED_BYTES - bytes_of(factory, count, dimension) - BLOCK_COPIES * BLOCK_ROWS * 4 * dimension
+        most = min(most, room // (4 * dimension))
+    return int(max(most, BLOCK_ROWS))
+
+
 @dataclass(frozen=True)
 class Candidate:
     """A kind of index that may be tried for `count` vectors: what it costs before it is allocated."""
@@ -186,11 +196,11 @@ def candidates(
     half, quarter = _divisor(dimension, dimension // 2), _divisor(dimension, dimension // 4)
     families = [
         ["Flat", "SQfp16", "RaBitQ"],
+        ["HNSW16_SQfp16", "HNSW16_SQ8"],
         [f"IVF{lists},Flat"],
         [f"IVF{lists},SQ8"],
         [f"IVF{lists},PQ{half}x4fs", f"OPQ{quarter},IVF{lists},PQ{quarter}x4fs"],
         [f"IVF{lists},RaBitQ"],
-        ["HNSW16_SQfp16", "HNSW16_SQ8"],
     ]
     if device == "cuda":  # what GPU FAISS has; its PQ is 8-bit and at most 96 pieces
         pieces = max(p for p in range(1, 97) if dimension % p == 0 and p in GPU_PIECES)

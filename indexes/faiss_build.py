@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .factories import BLOCK_ROWS, OPQ_ROWS, parse, training_rows
+from .factories import BLOCK_ROWS, OPQ_ROWS, graph_rows, parse, training_rows
 from .faiss_types import unwrapped
 from .threads import faiss_threads
 from .vectors import Block
@@ -65,7 +65,7 @@ def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progr
         if kind.lists and not kind.fast and not kind.opq:
             _fill_lists(index, rows, progress)
         else:
-            _fill(index, rows, progress)
+            _fill(index, factory, rows, training.memory, progress)
     return index
 
 
@@ -80,6 +80,7 @@ def _trained(factory: str, rows: Vectors, training: Training) -> Any:
     kind = parse(factory)
     if kind.graph:
         inner.hnsw.efConstruction = EF_CONSTRUCTION
+        inner.keep_max_size_level0 = True  # as many links as there is room for: 15 % fewer rows to look at, see there
     if kind.lists:
         _set(inner.cp, seed=training.seed, niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1)
     if kind.codes == "PQ":
@@ -124,14 +125,16 @@ def _blocks(rows: Vectors) -> Iterator[NDArray[np.float32]]:
             yield vectors[start : start + BLOCK_ROWS].astype(np.float32)
 
 
-def _fill(index: Any, rows: Vectors, progress: Progress) -> None:
+def _fill(index: Any, factory: str, rows: Vectors, memory: int, progress: Progress) -> None:
     """Adds all rows, into memory that is reserved first where FAISS lets it be: vectors that grow by doubling
     would hold the index twice over."""
     import faiss
 
     total, done = rows.count, 0
     inner: Any = unwrapped(index)
+    blocks = _blocks(rows)
     if isinstance(inner, faiss.IndexHNSW):
+        blocks = _joined(blocks, graph_rows(factory, total, rows.dimension, memory), total)
         graph: Any = inner.hnsw
         links = graph.neighbors
         # Links of the lowest level, and of the upper ones with room for chance.
@@ -141,10 +144,26 @@ def _fill(index: Any, rows: Vectors, progress: Progress) -> None:
     if isinstance(inner, faiss.IndexFlatCodes) and not isinstance(inner, faiss.IndexFastScan):
         inner.codes.resize(total * inner.code_size)
         inner.codes.resize(0)
-    for block in _blocks(rows):
+    for block in blocks:
         index.add(block)
         done += len(block)
         progress(done, total)
+
+
+def _joined(blocks: Iterator[NDArray[np.float32]], most: int, total: int) -> Iterator[NDArray[np.float32]]:
+    """The same rows, `most` at once (the last time fewer), in one array that is used again."""
+    held, room, done = None, 0, 0
+    for block in blocks:
+        if held is None:
+            held = np.empty((min(most, total), block.shape[1]), np.float32)
+        start = 0
+        while start < len(block):
+            part = block[start : start + len(held) - room]
+            held[room : room + len(part)] = part
+            room, start, done = room + len(part), start + len(part), done + len(part)
+            if room == len(held) or done == total:
+                yield held[:room]
+                room = 0
 
 
 def _fill_lists(index: Any, rows: Vectors, progress: Progress) -> None:

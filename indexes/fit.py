@@ -63,12 +63,13 @@ def fit(
     *,
     threads: int = 0,
     whole_curve: bool = False,
+    slowest_qps: float = 0,
 ) -> Fit:
     """The smallest nprobe or efSearch (doubling, then halving the step down to a sixteenth) that meets the
     target; with lossy codes the number of candidates whose smallest effort is the least work.
 
-    whole_curve: also the doublings above the chosen one, until nothing is left to gain. Raises nothing where
-    the target is out of reach: see Fit.chosen.
+    whole_curve: also the doublings above the chosen one, until nothing is left to gain. slowest_qps: no effort is
+    raised beyond a setting that is slower. Raises nothing where the target is out of reach: see Fit.chosen.
     """
     tried: list[Point] = []
 
@@ -87,7 +88,11 @@ def fit(
 
     chosen: Point | None = None
     for candidates in CANDIDATES if kind.rescores else (0,):
-        found = _least(at, {"candidates": candidates} if candidates else {}, kind, len(index), target, least)
+        found = _least(
+            at, {"candidates": candidates} if candidates else {}, kind, len(index), target, least, slowest_qps
+        )
+        if not found and tried[-1].qps < slowest_qps:
+            break
         if found and chosen and cost(found) >= cost(chosen):
             break
         chosen = found or chosen
@@ -102,7 +107,13 @@ def _most(kind: Kind, count: int) -> int:
 
 
 def _least(
-    at: Callable[[dict[str, int]], Point], fixed: dict[str, int], kind: Kind, count: int, target: float, least: int = 1
+    at: Callable[[dict[str, int]], Point],
+    fixed: dict[str, int],
+    kind: Kind,
+    count: int,
+    target: float,
+    least: int,
+    slowest_qps: float,
 ) -> Point | None:
     if not kind.parameter:
         only = at(fixed)
@@ -117,7 +128,7 @@ def _least(
     while effort(high).knn_recall < target:
         stuck = kind.rescores and tried_twice and _stuck(effort(low).knn_recall, effort(high).knn_recall)
         # A pause is not the end: with few queries a doubling may gain nothing and the next one all.
-        if high == most or (stuck and effort(most).knn_recall < target):
+        if high == most or effort(high).qps < slowest_qps or (stuck and effort(most).knn_recall < target):
             return None
         low, high, tried_twice = high, min(2 * high, most), True
     while high - low > max(1, high // 16):

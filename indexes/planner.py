@@ -29,6 +29,7 @@ from .shards import ITEM_COLUMNS, EncoderRecord
 from .vectors import Block
 
 TRIAL_QUERIES = 256
+GIVE_UP = 2  # a kind whose trial is so many times slower than the quickest so far is not tried harder
 NEARLY = 1.1  # among candidates predicted within a tenth of the quickest, the smallest is built
 
 
@@ -41,7 +42,8 @@ class Trial:
     build_bytes: int
     parameters: dict[str, int]
     knn_recall: float
-    met: bool
+    met: bool  # False also where it was given up, as too slow
+    qps: float  # queries per second over the sample, in batches
     latency_ms: float  # of one query over the sample
     predicted_ms: float  # of one query over all vectors
 
@@ -86,7 +88,10 @@ def plan(rows: Rows, config: IndexConfig, vectors: NDArray[np.float32] | None, k
         return Plan(("Flat",), reason, (), tuple(out))
     sample = _sample(rows, config.seed)
     queries = _trial_queries(sample, vectors, kind, config.seed)
-    trials = [_trial(offered, rows, sample, queries, config, place) for offered in fit_in]
+    trials: list[Trial] = []
+    for offered in fit_in:
+        quickest = max((trial.qps for trial in trials if trial.met), default=0.0)
+        trials.append(_trial(offered, rows, sample, queries, config, place, quickest / GIVE_UP))
     ranked = rank(trials)
     if not ranked:
         raise _missed(trials, out, rows, sample, queries, config, place)
@@ -136,7 +141,13 @@ def _trial_queries(sample: Rows, vectors: NDArray[np.float32] | None, kind: str,
 
 
 def _trial(
-    offered: Candidate, rows: Vectors, sample: Rows, queries: Queries, config: IndexConfig, place: Path
+    offered: Candidate,
+    rows: Vectors,
+    sample: Rows,
+    queries: Queries,
+    config: IndexConfig,
+    place: Path,
+    slowest_qps: float = 0,
 ) -> Trial:
     factory = rescaled(offered.factory, sample.count)
     if place.exists():
@@ -146,7 +157,8 @@ def _trial(
     encoder = EncoderRecord("trial", "", "", rows.dimension, {})
     IndexManifest(encoder, "", "", factory, {}, {}, (segment,), sample.count, sample.count).write(place)
     index = Index(place, config.device, False)
-    found = fit(index, queries, parse(factory), config.knn_recall, threads=config.threads)
+    kind = parse(factory)
+    found = fit(index, queries, kind, config.knn_recall, threads=config.threads, slowest_qps=slowest_qps)
     best = found.best()
     latency = latency_ms(index, queries, best.parameters, config.threads, 100)
     # What any search costs, the second scoring included, does not grow with the corpus.
@@ -162,6 +174,7 @@ def _trial(
         best.parameters,
         round(best.knn_recall, 4),
         found.chosen is not None,
+        round(best.qps, 1),
         round(latency, 4),
         round(predicted, 4),
     )

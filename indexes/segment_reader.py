@@ -9,6 +9,9 @@ all the nodes that it keeps, which it has paid for.
 Rows may be barred, by tombstones or by a caller's filter. Few rows left are searched exactly. Many go through
 FAISS with an IDSelector, and the search widens as the share of rows shrinks; types that take no selector are
 asked for more than k, and what is barred is dropped. Barred rows never come back, whatever the way.
+
+With beauty weights FAISS is asked in its wider space, and candidates are scored again as relevance plus beauty, from
+the vectors and the normal scores (beauty.py).
 """
 
 import math
@@ -20,15 +23,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .asked import Asked
+from .beauty import longest_row, padded_width
+from .beauty_file import NormalScoresFile
 from .errors import FormatError
 from .exact import Neighbors, best, exact_search
 from .faiss_types import search_kind, search_parameters
 from .gpu import GPU_MOST, Gpus
 from .huge_pages import advise_graph
 from .items_file import ItemsFile
+from .percentiles import CLIP
 from .segments import SegmentRecord, check_removed, read_tombstones
 from .shards import check_size
-from .threads import PART_PRODUCTS, on_threads, split
+from .threads import PART_PRODUCTS, faiss_threads, on_threads, split
 from .vectors import Block, VectorFile
 
 EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUNDING, save for duplicates
@@ -37,6 +44,9 @@ EXTRA = 6  # candidates beyond k: over k + 6 the gap is nearly always above ROUN
 ROUNDING = 1e-5
 # On a GPU queries are rounded to float16 as well: half a unit of 11 bits, on both sides.
 GPU_EXTRA, GPU_ROUNDING = 54, 1e-3
+# Codes of float16 hold the vectors as they are, and z / sqrt(D) rounded: half a unit of 11 bits.
+HALF = 2.0**-11
+FLOATS = {"IndexFlat", "IndexFlatIP", "IndexIVFFlat", "IndexHNSWFlat"}  # keep float32
 GRAPH_KEEPS = 1.25  # nodes per result that a graph search keeps at least: the last ones kept are its least sure
 FAR = 8  # a row that a graph jumps to costs as much as so many in sequence: 100 ns at 256-d, most of it waiting
 RESCORE_FLOATS = 1 << 22  # 32 MiB of float64 per step when candidates are scored again
@@ -85,6 +95,9 @@ class Segment:
             check_size(folder, file)
         self.record, self.path = record, folder / record.faiss.path
         self.vectors = VectorFile(folder / record.vectors.path, dimension)
+        beauty = record.beauty
+        self.beauty = None if beauty is None else NormalScoresFile(folder / beauty.path, record.count)
+        self._scorers = 0 if self.beauty is None else len(self.beauty.scorers)
         self.ids = self.vectors.ids()
         removed = read_tombstones(folder, record.tombstones)
         if (np.diff(self.ids) <= 0).any():
@@ -94,7 +107,8 @@ class Segment:
         self.count = record.count - len(removed)
         self.items = ItemsFile(folder / record.items.path, keep=not mmap)
         self._kept_params: dict[int, Any] = {}  # of graph searches: FAISS's object takes longer to make than to use
-        self._open_faiss(dimension, mmap)
+        self._open_faiss(padded_width(dimension, self._scorers), mmap)
+        self._longest = longest_row(dimension, self._scorers)
         self.gpus: Gpus | None = None
         self._copies: list[Any] = []
 
@@ -149,10 +163,17 @@ class Segment:
         positions = positions[positions >= 0]
         return positions if len(positions) < self.record.count else None
 
-    def _blocks_at(self, positions: NDArray[np.int64], rows: int = 8192) -> Iterator[Block]:
+    def _blocks_at(self, positions: NDArray[np.int64], rows: int = 8192, *, wide: bool = False) -> Iterator[Block]:
         for start in range(0, len(positions), rows):
             part = positions[start : start + rows]
-            yield self.ids[part], self.vectors.rows_at(part)
+            yield self.ids[part], self._rows_at(part, wide=wide)
+
+    def _rows_at(self, positions: NDArray[np.int64], *, wide: bool) -> NDArray[Any]:
+        """The vectors (n, D) at positions, and if `wide` their normal scores behind them (n, D + S)."""
+        rows = self.vectors.rows_at(positions)
+        if not wide or self.beauty is None:
+            return rows
+        return np.hstack([rows, self.beauty.rows[positions]])  # float16 and float32 make float32: nothing is lost
 
     def search(
         self,
@@ -161,11 +182,15 @@ class Segment:
         effort: Effort,
         allowed: NDArray[np.int64] | None,
         threads: int | None,
+        weights: NDArray[np.float32] | None = None,
+        exact: bool = False,
     ) -> tuple[Neighbors, int]:
         """The top min(k, rows that may be returned) of queries (Q, D), and how many queries were searched
-        again, or by scoring all rows, since FAISS could not settle them. allowed: rising ids (n,), None for all."""
-        if allowed is None and self._live is None and self.kind.graph and len(queries) == 1 and self.gpus is None:
-            quick = self._nearest(queries, k, effort)
+        again, or by scoring all rows, since FAISS could not settle them. allowed: rising ids (n,), None for all.
+        weights: of beauty (S,), None for none. exact: score all rows."""
+        asked = Asked.of(queries, weights, self._scorers)
+        if self.kind.graph and allowed is None and self._live is None and weights is None and not exact:
+            quick = self._nearest(asked, k, effort, threads)
             if quick is not None:
                 return quick, 0
         admitted = self._admitted(allowed)
@@ -173,46 +198,58 @@ class Segment:
         if admitted is not None and (
             total <= EXACT_ROWS or (total < BROAD * self.record.count and not self._can_select())
         ):
-            return exact_search(queries, self._blocks_at(admitted), k), 0
+            exact = True
+        if exact:
+            return self._exact(asked, k, admitted), 0
         k = min(k, total)
         if not total or not len(queries):
             return Neighbors(np.empty((len(queries), k), np.int64), np.empty((len(queries), k), np.float32)), 0
         if admitted is not None:
             effort = effort.widened(total / self.record.count)
-        found, few, scored = self._through_faiss(queries, k, effort, admitted, threads)
+        found, few, scored = self._through_faiss(asked, k, effort, admitted, threads)
         again = few
         if few.any() and self.kind.nlist and (self.gpus is None or self.kind.nlist <= GPU_MOST):
             widest = replace(effort, nprobe=self.kind.nlist)
-            whole, still, more = self._through_faiss(queries[few], k, widest, admitted, threads)
+            whole, still, more = self._through_faiss(asked.at(few), k, widest, admitted, threads)
             found.ids[few], found.scores[few] = whole.ids, whole.scores
             again, scored = few.copy(), scored + more
             again[few] = still
         if again.any():
-            whole = self._exact(queries[again], k, admitted)
+            whole = self._exact(asked.at(again), k, admitted)
             found.ids[again], found.scores[again] = whole.ids, whole.scores
         return found, int(few.sum()) + scored
 
-    def _nearest(self, query: NDArray[np.float32], k: int, effort: Effort) -> Neighbors | None:
-        """The top k of one query (1, D) over a graph whose rows may all be returned, without what other searches
-        need: half of such a search's time would be Python's. None where the long way must settle it."""
-        if k > self.record.count:
+    def _nearest(self, asked: Asked, k: int, effort: Effort, threads: int | None) -> Neighbors | None:
+        """The top k over a graph whose rows may all be returned, without beauty: the same as the long way, without
+        what other searches need, which would be half of a single query's time. None where the long way must do it."""
+        lossless = self.kind.lossless
+        if k > self.record.count or self.gpus is not None or not (lossless or len(asked) == 1):
             return None
         kept = self._kept(k, effort)
         params = self._kept_params.get(kept) or self._kept_params.setdefault(
             kept, search_parameters(self.kind, 1, kept, None)
         )
-        scores, positions = self.faiss.search(query, k if self.kind.lossless else kept, params=params)
+        fetch = k if lossless else kept
+        alone = len(asked) == 1
+        if alone:
+            scores, positions = self.faiss.search(asked.faiss, fetch, params=params)
+        else:
+            with faiss_threads(self._threads(len(asked), kept, 1, threads), asked.faiss.shape[1]):
+                scores, positions = self.faiss.search(asked.faiss, fetch, params=params)
         try:
-            found, scores = self.ids[positions[0]], scores[0]
+            found = self.ids[positions]
         except IndexError:  # the long way says what is wrong
             return None
-        if positions[0, -1] < 0:
+        if positions[0, -1] < 0 if alone else (positions[:, -1] < 0).any():
             return None
-        if not self.kind.lossless:
+        if not lossless:
             rows: Any = self.vectors.rows_at(positions[0]).astype(np.float64)
-            scores = (rows @ query[0].astype(np.float64)).astype(np.float32)
-        order = np.lexsort((found, -scores))[:k]
-        return Neighbors(found[order][None], scores[order][None])
+            scores = (rows @ asked.exact[0].astype(np.float64)).astype(np.float32)[None]
+        if alone:  # NumPy sorts one row in a third of the time of a table of one row
+            order = np.lexsort((found[0], -scores[0]))[:k]
+            return Neighbors(found[:, order], scores[:, order])
+        orders = np.lexsort((found, -scores), axis=1)[:, :k]
+        return Neighbors(np.take_along_axis(found, orders, 1), np.take_along_axis(scores, orders, 1))
 
     def _kept(self, k: int, effort: Effort) -> int:
         """Nodes that a graph search keeps, and gives."""
@@ -221,13 +258,18 @@ class Segment:
     def _can_select(self) -> bool:
         return self.kind.selects and self.gpus is None  # FAISS on a GPU ignores selectors without a word
 
-    def _exact(self, queries: NDArray[np.float32], k: int, admitted: NDArray[np.int64] | None) -> Neighbors:
-        blocks = self.vectors.blocks(8192) if admitted is None else self._blocks_at(admitted)
-        return exact_search(queries, blocks, k)
+    def _exact(self, asked: Asked, k: int, admitted: NDArray[np.int64] | None) -> Neighbors:
+        if admitted is not None:
+            blocks = self._blocks_at(admitted, wide=asked.weights is not None)
+        elif asked.weights is None:
+            blocks = self.vectors.blocks(8192)
+        else:
+            blocks = self._blocks_at(np.arange(self.record.count), wide=True)
+        return exact_search(asked.exact, blocks, k)
 
     def _through_faiss(
         self,
-        queries: NDArray[np.float32],
+        asked: Asked,
         k: int,
         effort: Effort,
         admitted: NDArray[np.int64] | None,
@@ -236,10 +278,12 @@ class Segment:
         """The top k of what FAISS finds; which queries (Q,) it found too few for: rows of those are
         unfinished; and for how many others all rows had to be scored."""
         count = self.record.count
-        ids, scores = np.zeros((len(queries), k), np.int64), np.zeros((len(queries), k), np.float32)
-        few, open_rows, scored = np.zeros(len(queries), bool), np.arange(len(queries)), 0
-        lengths = np.linalg.norm(queries, axis=1)
+        ids, scores = np.zeros((len(asked), k), np.int64), np.zeros((len(asked), k), np.float32)
+        few, open_rows, scored = np.zeros(len(asked), bool), np.arange(len(asked)), 0
         extra, rounding = (EXTRA, ROUNDING) if self.gpus is None else (GPU_EXTRA, GPU_ROUNDING)
+        rounded = rounding * self._longest * np.linalg.norm(asked.faiss, axis=1)
+        if asked.weights is not None and self.kind.name not in FLOATS:
+            rounded += HALF * CLIP * float(np.abs(asked.weights).sum())
         first = k + extra if self.kind.lossless else effort.candidates * k
         if self.kind.graph:
             first = self._kept(k, effort)
@@ -256,23 +300,23 @@ class Segment:
             fetch = min(fetch, reachable)
             dropping = bar is not None and not selecting
             if (dropping and fetch > max(DROP_MOST, first)) or (self.gpus is not None and fetch > GPU_MOST):
-                exact = self._exact(queries[open_rows], k, admitted)
+                exact = self._exact(asked.at(open_rows), k, admitted)
                 ids[open_rows], scores[open_rows], few[open_rows] = exact.ids, exact.scores, False
                 scored = len(open_rows)
                 break
             selector = bar.selector() if bar and selecting else None
-            positions, rough = self.candidates(queries[open_rows], fetch, effort, selector, threads)
+            positions, rough = self.candidates(asked.faiss[open_rows], fetch, effort, selector, threads)
             ended = positions[:, -1] < 0  # FAISS has nothing more to give
             if bar and dropping:
                 positions = np.where((positions >= 0) & bar.mask[np.maximum(positions, 0)], positions, -1)
-            found = self._rescored(queries[open_rows], positions, k)
+            found = self._rescored(asked.at(open_rows), positions, k)
             ids[open_rows], scores[open_rows] = found.ids, found.scores
             enough = (positions >= 0).sum(axis=1) >= k
             few[open_rows] = ~enough
             sure = enough
             if self.kind.lossless and not self.kind.graph:
                 # What FAISS left out scores at most its last score, give or take rounding.
-                sure = enough & (rough[:, -1] + rounding * lengths[open_rows] < found.scores[:, -1])
+                sure = enough & (rough[:, -1] + rounded[open_rows] < found.scores[:, -1])
             open_rows = open_rows[~(sure | ended)] if fetch < reachable else open_rows[:0]
             fetch *= 4
         return Neighbors(ids, scores), few, scored
@@ -280,17 +324,15 @@ class Segment:
     def candidates(
         self, queries: NDArray[np.float32], fetch: int, effort: Effort, selector: Any | None, threads: int | None
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """FAISS's positions (-1 for none) and scores, both (Q, fetch), best first; fetch is at most all
-        rows."""
-        import faiss
+        """FAISS's positions (-1 for none) and scores, both (Q, fetch), best first, of queries as it takes them; fetch
+        is at most all rows."""
 
         width, count, kind = queries.shape[1], self.record.count, self.kind
         nprobe, ef_search = min(effort.nprobe, max(kind.nlist, 1)), min(max(effort.ef_search, fetch), count)
         if self.gpus is not None:
             return self.gpus.search(self._copies, kind, queries, fetch, nprobe)
         params = search_parameters(kind, nprobe, ef_search, selector)
-        scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph * FAR or count)
-        most = min(math.ceil(len(queries) * scanned * width / PART_PRODUCTS), threads or faiss.omp_get_max_threads())
+        most = self._threads(len(queries), ef_search, nprobe, threads)
         if kind.flat and selector is None:
             parts = split(count, most)
             found = on_threads(lambda part: self._flat(queries, part, fetch), parts, width)
@@ -309,6 +351,15 @@ class Segment:
             raise FormatError(f"{self.path} gives row {positions.max()}", f"rows below {count}", "Build it again.")
         return positions, scores
 
+    def _threads(self, queries: int, ef_search: int, nprobe: int, threads: int | None) -> int:
+        """How many threads so many queries are worth."""
+        import faiss
+
+        kind, count = self.kind, self.record.count
+        scanned = count * nprobe / kind.nlist if kind.nlist else min(count, ef_search * kind.graph * FAR or count)
+        worth = math.ceil(queries * scanned * self.vectors.dimension / PART_PRODUCTS)
+        return min(worth, threads or faiss.omp_get_max_threads())
+
     def _flat(
         self, queries: NDArray[np.float32], part: slice, fetch: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
@@ -319,14 +370,15 @@ class Segment:
         scores, positions = faiss.knn(queries, rows, min(fetch, len(rows)), metric=faiss.METRIC_INNER_PRODUCT)
         return scores, positions + part.start
 
-    def _rescored(self, queries: NDArray[np.float32], positions: NDArray[np.int64], k: int) -> Neighbors:
+    def _rescored(self, asked: Asked, positions: NDArray[np.int64], k: int) -> Neighbors:
         """The top k of the candidates by their score in float64, rounded once; missing ones sink to the
         end."""
         scores = np.empty(positions.shape, np.float32)
+        queries, wide = asked.exact, asked.weights is not None
         step = max(1, RESCORE_FLOATS // (positions.shape[1] * queries.shape[1]))
         for start in range(0, len(queries), step):
             part = positions[start : start + step]
-            rows = self.vectors.rows_at(np.maximum(part, 0).reshape(-1)).astype(np.float64)
+            rows = self._rows_at(np.maximum(part, 0).reshape(-1), wide=wide).astype(np.float64)
             rows = rows.reshape(*part.shape, -1)
             scores[start : start + step] = (rows @ queries[start : start + step, :, None].astype(np.float64))[..., 0]
         scores[positions < 0] = -np.inf

@@ -54,10 +54,13 @@ def test_queries_are_kept_as_long_as_the_index_was_built_with_them(tmp_path, sou
     assert not list((tmp_path / "i").glob("*queries*"))
 
 
-def test_a_graph_that_need_not_be_repeatable_is_built_too(tmp_path, source):
-    manifest = build_index(source, tmp_path / "i", IndexConfig("HNSW16", repeatable=False))
-    assert manifest.parameters["efSearch"] >= 16
-    assert verify_index(tmp_path / "i") == 3
+def test_threads_change_no_byte_of_a_graph(tmp_path, source):
+    files = []
+    for threads in (1, 2, 4):
+        folder = tmp_path / str(threads)
+        segment = build_index(source, folder, IndexConfig("HNSW16_SQfp16", threads=threads)).segments[0]
+        files.append((folder / segment.faiss.path).read_bytes())
+    assert files[0] == files[1] == files[2]
 
 
 def test_another_seed_trains_another_index(tmp_path, source):

@@ -76,11 +76,11 @@ def test_all_kinds_are_offered_where_memory_is_not_bounded():
     fit, out = candidates(10**6, 256)
     assert [offered.factory for offered in fit] == [
         "Flat",
+        "HNSW16_SQfp16",
         "IVF4000,Flat",
         "IVF4000,SQ8",
         "IVF4000,PQ128x4fs",
         "IVF4000,RaBitQ",
-        "HNSW16_SQfp16",
     ]
     assert not out
 

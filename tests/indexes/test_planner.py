@@ -20,7 +20,7 @@ from indexes.segments import IndexManifest
 
 
 def trial(factory, ms, size=100.0, met=True):
-    return Trial(factory, size, 1000, {}, 0.96 if met else 0.5, met, ms, ms)
+    return Trial(factory, size, 1000, {}, 0.96 if met else 0.5, met, 1000 / ms, ms, ms)
 
 
 def test_the_quickest_that_meets_the_target_is_first():

@@ -176,10 +176,10 @@ def test_a_doubling_that_gains_nothing_is_not_the_end():
     def at(parameters):
         return Point(parameters, shares[parameters["nprobe"]], 1.0)
 
-    found = _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 0.99)
+    found = _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 0.99, 1, 0.0)
     assert found is not None
     assert found.parameters == {"nprobe": 7, "candidates": 2}
-    assert _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 1.1) is None
+    assert _least(at, {"candidates": 2}, parse("IVF8,SQ8"), 122, 1.1, 1, 0.0) is None
 
 
 def test_a_tuning_that_is_killed_before_its_manifest_leaves_the_old_queries(index, vectors, monkeypatch):
@@ -196,3 +196,15 @@ def test_a_tuning_that_is_killed_before_its_manifest_leaves_the_old_queries(inde
     np.testing.assert_array_equal(kept_queries(index, IndexManifest.read(index))[0], before[0])
     tune_index(index)
     assert len(list(index.glob("queries-*.arrow"))) == 1  # of the next writer
+
+
+def test_effort_is_not_raised_beyond_a_setting_that_is_too_slow():
+    asked = []
+
+    def at(parameters):
+        asked.append(parameters["nprobe"])
+        return Point(parameters, parameters["nprobe"] / 100, 1000 / parameters["nprobe"])
+
+    assert _least(at, {}, parse("IVF64,Flat"), 1000, 0.5, 1, 200.0) is None
+    assert asked == [1, 2, 4, 8]
+    assert _least(at, {}, parse("IVF64,Flat"), 1000, 0.5, 1, 0.0) is not None
