@@ -5,7 +5,7 @@ Memory is bounded by factories.build_bytes.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from .factories import BLOCK_ROWS, OPQ_ROWS, graph_rows, parse, training_rows
 from .faiss_types import unwrapped
+from .list_tasks import Tasks, centres_of, nearest_lists
 from .threads import faiss_threads
 from .vectors import Block
 
@@ -33,6 +34,7 @@ class Training:
     train_rows: int = 262_144  # most rows that IVF is trained on: 12 * D bytes each while it trains
     threads: int = 0  # 0: all cores
     memory: int = 0  # bytes that the build may hold, 0: any; the training sample shrinks to fit
+    tasks: Tasks | None = field(default=None, compare=False)  # who finds each row's list; None: this process
 
 
 class Vectors(Protocol):
@@ -57,13 +59,19 @@ def gather(rows: Vectors, positions: NDArray[np.int64]) -> NDArray[np.float32]:
     return found
 
 
+def shares_lists(factory: str) -> bool:
+    """Whether a build can share out to which list each row goes (Training.tasks); codes that FAISS packs or rotates
+    itself, and graphs, are built in one process."""
+    kind = parse(factory)
+    return bool(kind.lists) and not kind.fast and not kind.opq
+
+
 def faiss_index(factory: str, rows: Vectors, training: Training, progress: Progress) -> Any:
     """A FAISS index that holds the rows, numbered from 0 in their order. progress(done, total) counts vectors."""
-    kind = parse(factory)
     index = _trained(factory, rows, training)
     with faiss_threads(training.threads, rows.dimension):
-        if kind.lists and not kind.fast and not kind.opq:
-            _fill_lists(index, rows, progress)
+        if shares_lists(factory):
+            _fill_lists(index, rows, training.tasks, progress)
         else:
             _fill(index, factory, rows, training.memory, progress)
     return index
@@ -118,11 +126,16 @@ def _set(thing: Any, **values: Any) -> None:
         setattr(thing, name, value)
 
 
-def _blocks(rows: Vectors) -> Iterator[NDArray[np.float32]]:
-    """float32 (n, D) of at most BLOCK_ROWS rows."""
+def _stored(rows: Vectors) -> Iterator[NDArray[Any]]:
+    """(n, D) of at most BLOCK_ROWS rows, of the type that they are kept in."""
     for _, vectors in rows.blocks():
         for start in range(0, len(vectors), BLOCK_ROWS):
-            yield vectors[start : start + BLOCK_ROWS].astype(np.float32)
+            yield vectors[start : start + BLOCK_ROWS]
+
+
+def _blocks(rows: Vectors) -> Iterator[NDArray[np.float32]]:
+    """The same as float32."""
+    return (part.astype(np.float32) for part in _stored(rows))
 
 
 def _fill(index: Any, factory: str, rows: Vectors, memory: int, progress: Progress) -> None:
@@ -166,16 +179,19 @@ def _joined(blocks: Iterator[NDArray[np.float32]], most: int, total: int) -> Ite
                 room = 0
 
 
-def _fill_lists(index: Any, rows: Vectors, progress: Progress) -> None:
+def _fill_lists(index: Any, rows: Vectors, tasks: Tasks | None, progress: Progress) -> None:
     """Adds all rows to an IVF index: finds each row's list, reserves the lists, fills them."""
     import faiss
 
     total, done = rows.count, 0
     lists = np.empty(total, np.int64)
-    for block in _blocks(rows):
-        _, found = index.quantizer.search(block, 1)
-        lists[done : done + len(block)] = found[:, 0]
-        done += len(block)
+    if tasks is None:
+        numbers: Iterator[Any] = (index.quantizer.search(block, 1)[1][:, 0] for block in _blocks(rows))
+    else:
+        numbers = tasks.map(nearest_lists, _stored(rows), centres_of(index.quantizer))
+    for found in numbers:
+        lists[done : done + len(found)] = found
+        done += len(found)
         progress(done // 2, total)
     inverted: Any = index.invlists
     for number, size in enumerate(np.bincount(lists, minlength=index.nlist)):

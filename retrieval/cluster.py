@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from indexes.errors import BeholderError, ConditionFailed
 
-Task = TypeVar("Task")
 Result = TypeVar("Result")
 LOCAL = "local"
 RETRIES = 3  # of a task whose worker died; a picture that kills every decoder must end the run, not hold it for ever
@@ -53,9 +52,10 @@ class Cluster:
         return int(self._ray.cluster_resources().get("CPU", 0))
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, cpus: int = 1, gpus: int = 0
+        self, function: Callable[..., Result], tasks: Iterable[Any], *common: Any, cpus: int = 1, gpus: int = 0
     ) -> Iterator[Result]:
-        """function(task) for each, in order; `cpus` and `gpus` is what one needs.
+        """function(task, *common) for each, in order; what is common goes to each machine once. `cpus` and `gpus` is
+        what one task needs.
 
         Raises what the function raised, BeholderError where no machine has so many CPUs or GPUs, ConditionFailed
         where a task's worker died RETRIES + 1 times.
@@ -64,10 +64,11 @@ class Cluster:
         remote = self._ray.remote(num_cpus=cpus, num_gpus=gpus, max_retries=RETRIES)(_guarded)
         room = AHEAD * max(1, self.cpus // max(cpus, 1))
         left, waiting = iter(tasks), deque[Any]()
+        held = [self._ray.put(value) for value in common]
         try:
             while True:
                 for task in left:
-                    waiting.append(remote.remote(function, task))
+                    waiting.append(remote.remote(function, task, *held))
                     if len(waiting) >= room:
                         break
                 if not waiting:
@@ -101,9 +102,9 @@ class Cluster:
         raise BeholderError(found, "one that a task fits on", remedy)
 
 
-def _guarded(function: Callable[[Task], Result], task: Task) -> tuple[Result | None, tuple[Any, ...] | None]:
+def _guarded(function: Callable[..., Result], task: Any, *common: Any) -> tuple[Result | None, tuple[Any, ...] | None]:
     """The result, or an error of ours as plain parts: Ray would wrap it in one of its own."""
     try:
-        return function(task), None
+        return function(task, *common), None
     except BeholderError as error:
         return None, (type(error), error.found, error.expected, error.remedy)
