@@ -129,6 +129,44 @@ def index_retrieval(
     check(run, within)
 
 
+@app.command()
+def cutoff(
+    index: Annotated[Path, typer.Argument(help="INDEX of the table's pictures.")],
+    table: Annotated[Path, typer.Argument(help="TSV of captions, with a header row.")],
+    text_column: Annotated[str, typer.Option(help="Column of captions; each one is a query.")] = "caption",
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
+    calibration_split: Annotated[str, typer.Option(help="The split whose captions are calibrated on.")] = "train",
+    split: Annotated[str, typer.Option(help="The split that is asked.")] = "val",
+    compare: Annotated[bool, typer.Option("--compare", help="Other statistics than the one in use, too.")] = False,
+    model: Annotated[str | None, typer.Option(help="Encoder; else the index's own.")] = None,
+    seed: Annotated[int, typer.Option(help="Of gibberish, drawn captions and resampling.")] = 1,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What `search --min-relevance auto` refuses: captions, gibberish, and subjects that the captions never name.
+
+    Example: beholder bench cutoff all.index captions.tsv --splits splits.tsv --split val
+    """
+    from .cut_off import CutOffConfig, measure
+
+    config = CutOffConfig(
+        index=index,
+        table=table,
+        text_column=text_column,
+        image_column=image_column,
+        splits=splits,
+        calibration_split=calibration_split,
+        split=split,
+        compare=compare,
+        model=model,
+        seed=seed,
+        name=_run_name(name, out, Path("cut-off")),
+    )
+    _finish(measure(config), out, as_json)
+
+
 @speed.command("embed")
 def speed_embed(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
@@ -205,6 +243,38 @@ def speed_index(
     run_name = _run_name(name, out, Path("speed-index"))
     counts, batches = tuple(count or (100_000,)), tuple(batch or (1, 64))
     config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
+    _finish(measure(config), out, as_json)
+
+
+@speed.command("serve")
+def speed_serve(
+    count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
+    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
+    knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the sweep.")] = 0.98,
+    concurrency: Annotated[list[int] | None, typer.Option(help="Connections (repeatable); else 1 and 32.")] = None,
+    seconds: Annotated[float, typer.Option(help="Of load per turn.")] = 5.0,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
+    clip_retrieval: Annotated[
+        Path | None, typer.Option(help="Python of an environment with it; see benchmarks/peers/clip_retrieval.")
+    ] = None,
+    text_index: Annotated[Path | None, typer.Option(help="INDEX of pictures, for text queries.")] = None,
+    texts: Annotated[Path | None, typer.Option(help="Text queries, one a line.")] = None,
+    text_model: Annotated[str | None, typer.Option(help="Their encoder, where not the index's own.")] = None,
+    soak: Annotated[float, typer.Option(help="Seconds at 70 % of capacity, at the end.")] = 0.0,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Requests/s, latency, memory and start of `serve` beside clip-retrieval's back end, from a compiled load.
+
+    Example: beholder bench speed serve --clip-retrieval clip_retrieval/bin/python --soak 600
+    """
+    from .speed_serve import SpeedServeConfig, measure
+
+    run_name, connections = _run_name(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
+    vectors = count, width, knn_recall, connections, seconds, repeats, clip_retrieval
+    config = SpeedServeConfig(*vectors, text_index, texts, text_model, soak, seed, run_name)
     _finish(measure(config), out, as_json)
 
 

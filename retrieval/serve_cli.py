@@ -89,6 +89,9 @@ def serve(
         max_picture_mb=max_picture_mb,
         max_pixels=max_pixels,
     )
+    from .lean_arrow import make_arrow_lean
+
+    make_arrow_lean()
     from .serve import serve as run
 
     run(config, votes, lambda line: typer.echo(f"serving {line}"))

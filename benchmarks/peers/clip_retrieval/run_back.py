@@ -13,7 +13,7 @@ from importlib import import_module
 
 def main() -> None:
     indices, port = sys.argv[1], int(sys.argv[2])
-    import_module("all_clip").load_clip = lambda *_, **__: (None, None, None)
+    setattr(import_module("all_clip"), "load_clip", lambda *_, **__: (None, None, None))  # noqa: B010
     flask = import_module("flask")
     run = flask.Flask.run
     flask.Flask.run = lambda app, host, port, debug: run(app, host="127.0.0.1", port=port, debug=debug)

@@ -1,0 +1,214 @@
+"""`bench speed serve`: requests/s, latency, memory and start of our service beside clip-retrieval's back end.
+
+Both serve the same vectors behind the same endpoint (clip-retrieval's /knn-service) to the same bodies, in one run, in
+turns, on the same cores as the load, whose own CPU is printed. clip-retrieval serves what autofaiss builds for it, as
+it comes, and the same graph at the least effort that reaches the target; ratios are to the better of the two.
+"""
+
+import json
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexes.errors import BeholderError, ConditionFailed
+from indexes.exact import exact_search
+
+from .clusters import Clusters
+from .index_sides import build_autofaiss, build_ours, least_effort
+from .load import Load, LoadMaker, compiled
+from .metrics import knn_recall
+from .runs import Number, Run, command_of, describe_machine
+from .serve_sides import K, Server, clip_retrieval, free_port, knn_bodies, ours, running, write_peer
+from .soak import soak
+from .speed_index import write_embeddings
+from .stats import bootstrap_mean
+
+TUNING, ASKED = 1000, 1000  # text-like queries for tuning, and others for recall and load
+MEMORY = 4 << 30  # bytes that either build may use
+WARM_S = 1.0  # of load before anything is measured
+PATH = "/knn-service"
+
+
+@dataclass(frozen=True)
+class SpeedServeConfig:
+    """Options of `bench speed serve`."""
+
+    count: int = 100_000
+    width: int = 256
+    knn_recall: float = 0.98
+    concurrency: tuple[int, ...] = (1, 32)
+    seconds: float = 5.0  # of load per turn
+    repeats: int = 3
+    clip_retrieval: Path | None = None  # the Python of an environment that has it
+    text_index: Path | None = None  # an INDEX for text queries
+    texts: Path | None = None  # text queries, one a line
+    text_model: str | None = None  # encoder of text queries, where not the index's own
+    soak: float = 0.0  # seconds at 70 % of capacity
+    seed: int = 0
+    name: str = "speed-serve"
+
+    def __post_init__(self) -> None:
+        wrong = [f"{name} {getattr(self, name)}" for name in ("width", "repeats") if getattr(self, name) < 1]
+        wrong += [f"count {self.count} (at least {K})"] * (self.count < K)
+        wrong += [f"concurrency {one} (1 to 256)" for one in self.concurrency if not 1 <= one <= 256]
+        wrong += [f"seconds {self.seconds} (at least 0.1)"] * (self.seconds < 0.1)
+        if not 0 < self.knn_recall <= 1:
+            wrong.append(f"knn_recall {self.knn_recall} (above 0, at most 1)")
+        if self.clip_retrieval is not None and not self.clip_retrieval.is_file():
+            wrong.append(f"clip_retrieval {self.clip_retrieval} (the python of its environment)")
+        if (self.text_index is None) != (self.texts is None):
+            wrong.append("one of text_index and texts without the other")
+        if wrong:
+            raise BeholderError(", ".join(wrong), "", "Correct the options.")
+
+
+def measure(config: SpeedServeConfig) -> Run:
+    """The run record. Raises ConditionFailed where a service answered with errors."""
+    numbers: dict[str, Number] = {}
+    with tempfile.TemporaryDirectory(prefix="beholder-bench-") as folder, compiled() as maker, ExitStack() as stack:
+        place = Path(folder)
+        queries, exact, started = _started(config, place, stack)
+        numbers |= _vectors(config, place, maker, started, queries, exact)
+        if config.text_index is not None and config.texts is not None:
+            numbers |= _texts(config, place, maker, stack, config.text_index, config.texts)
+        if config.soak:
+            capacity = numbers[f"concurrency {max(config.concurrency)}, ours"].value
+            numbers |= soak(maker, started[0], PATH, place / "bodies", seconds=config.soak, capacity=capacity)
+    return Run(
+        name=config.name,
+        command=command_of("bench speed serve", config),
+        machine=describe_machine(),
+        seed=config.seed,
+        data={"vectors": config.count, "width": config.width, "queries": ASKED, "generator": "clusters.py"},
+        numbers=numbers,
+        notes=(_protocol(config),),
+    )
+
+
+def _started(
+    config: SpeedServeConfig, place: Path, stack: ExitStack
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64], list[Server]]:
+    """Queries, the exact answers to them, and the services, ours first, all running."""
+    clusters = Clusters(config.width, seed=config.seed)
+    texts = clusters.texts(TUNING + ASKED)
+    tuning, asked = texts[:TUNING], texts[TUNING:]
+    embeddings = write_embeddings(clusters, config.count, place / "embeddings")
+    exact = exact_search(asked, embeddings.blocks(), K).ids
+    build_ours(embeddings.folder, place, tuning, config.knn_recall, MEMORY)
+    (place / "bodies").write_bytes(b"\n".join(knn_bodies(asked)) + b"\n")
+    started = [_start(stack, place, "ours", ours([str(place / "index")], port := free_port()), port, "/ready")]
+    if config.clip_retrieval is not None:
+        python = config.clip_retrieval
+        side = build_autofaiss(python, [vectors for _, vectors in embeddings.blocks()], place, MEMORY)
+        effort, _ = least_effort(side, asked, exact, config.knn_recall)
+        for name, value in (("clip-retrieval", side.default), ("clip-retrieval swept", effort)):
+            peer = _with_effort(place / "autofaiss.index", side.parameter, value)
+            folder = write_peer(place / name.replace(" ", "-"), peer, config.count)
+            command = clip_retrieval(python, folder, port := free_port())
+            started.append(_start(stack, place, name, command, port, "/indices-list"))
+    return asked, exact, started
+
+
+def _start(stack: ExitStack, place: Path, name: str, command: list[str], port: int, path: str) -> Server:
+    return stack.enter_context(running(name, command, port, path, place / f"{name.replace(' ', '-')}.log"))
+
+
+def _with_effort(file: Path, parameter: str | None, value: int | None) -> Any:
+    """A FAISS index whose own search parameter is set: what is written with it is how it is served."""
+    import faiss
+
+    index = faiss.read_index(str(file))
+    if parameter is not None:
+        space: Any = faiss.ParameterSpace()
+        space.set_index_parameters(index, f"{parameter}={value}")
+    return index
+
+
+def _vectors(
+    config: SpeedServeConfig,
+    place: Path,
+    maker: LoadMaker,
+    servers: list[Server],
+    queries: npt.NDArray[np.float32],
+    exact: npt.NDArray[np.int64],
+) -> dict[str, Number]:
+    numbers: dict[str, Number] = {}
+    bodies = place / "bodies"
+    for server in servers:
+        found = [[one["id"] for one in server.post(PATH, body)] for body in bodies.read_bytes().splitlines()]
+        recall = knn_recall(np.array(found, np.int64), exact, K)
+        numbers[f"knn_recall@{K}, {server.name}"] = Number.of(bootstrap_mean(recall, seed=config.seed))
+        numbers[f"ready after start, {server.name}"] = Number(server.ready_s, "s")
+        numbers[f"in memory at start, {server.name}"] = Number(server.memory() / 1e6, "MB")
+    for connections in config.concurrency:
+        turns: dict[str, list[Load]] = {server.name: [] for server in servers}
+        for server in servers:
+            maker.run(server.port, PATH, bodies, connections=connections, seconds=WARM_S)
+        for _ in range(config.repeats):
+            for server in servers:
+                turn = maker.run(server.port, PATH, bodies, connections=connections, seconds=config.seconds)
+                turns[server.name].append(turn)
+        numbers |= _told(f"concurrency {connections}", turns)
+        if len(servers) > 1:
+            others = zip(*(turns[server.name] for server in servers[1:]), strict=True)
+            ratios = [
+                mine.rate / max(one.rate for one in theirs)
+                for mine, theirs in zip(turns[servers[0].name], others, strict=True)
+            ]
+            numbers[f"concurrency {connections}, ours / best of clip-retrieval"] = Number.of_repeats(ratios, "")
+    for server in servers:
+        numbers[f"in memory after the load, {server.name}"] = Number(server.memory() / 1e6, "MB")
+    return numbers
+
+
+def _told(what: str, turns: dict[str, list[Load]]) -> dict[str, Number]:
+    """Numbers of the turns by side. Raises ConditionFailed where an answer was an error."""
+    numbers = {}
+    for name, loads in turns.items():
+        failed = sum(load.errors for load in loads)
+        if failed:
+            raise ConditionFailed(f"{what}: {name} failed {failed} of {sum(load.requests for load in loads)} requests")
+        numbers[f"{what}, {name}"] = Number.of_repeats([load.rate for load in loads], "requests/s")
+        numbers[f"{what}, {name}, p50"] = Number.of_repeats([load.p50_ms for load in loads], "ms")
+        numbers[f"{what}, {name}, p99"] = Number.of_repeats([load.p99_ms for load in loads], "ms")
+        cores = [load.cpu_seconds / load.seconds for load in loads]
+        numbers[f"{what}, {name}, CPU of the load"] = Number.of_repeats(cores, "cores")
+    return numbers
+
+
+def _texts(
+    config: SpeedServeConfig, place: Path, maker: LoadMaker, stack: ExitStack, index: Path, texts: Path
+) -> dict[str, Number]:
+    """Text queries over an index of pictures, one at a time and together."""
+    lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
+    if not lines:
+        raise BeholderError(f"{texts} is empty", "a text query per line")
+    bodies = place / "texts"
+    content = [json.dumps({"query": line, "config": {"k": K}}) for line in lines]
+    bodies.write_text("\n".join(content) + "\n", encoding="utf-8")
+    options: list[Any] = ["--preload", *(["--model", config.text_model] if config.text_model else [])]
+    port = free_port()
+    command = ours([str(index.absolute())], port, *options)
+    server = stack.enter_context(running("ours, texts", command, port, "/ready", place / "texts.log"))
+    numbers = {"ready after start, texts": Number(server.ready_s, "s")}
+    for connections in config.concurrency:
+        maker.run(port, "/search", bodies, connections=connections, seconds=WARM_S)
+        turns = [
+            maker.run(port, "/search", bodies, connections=connections, seconds=config.seconds)
+            for _ in range(config.repeats)
+        ]
+        numbers |= _told(f"texts, concurrency {connections}", {"ours": turns})
+    numbers["in memory after the load, texts"] = Number(server.memory() / 1e6, "MB")
+    return numbers
+
+
+def _protocol(config: SpeedServeConfig) -> str:
+    asked = f"{ASKED:,} text-like queries as JSON, k = {K}, {config.seconds:g} s a turn, in turns"
+    peer = "clip-retrieval 2.45.0 with its CLIP model left out, which it loads before it answers"
+    swept = f"swept: the least efSearch whose knn_recall@{K} reaches {config.knn_recall:g}"
+    return f"{asked}; {peer}; {swept}; memory: resident, mapped files included."
