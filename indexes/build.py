@@ -20,17 +20,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .beauty import padded_width, spread_of
+from .beauty_tune import beauty_records
+from .build_scores import score_digests, score_files, scored_rows, write_scored
 from .errors import BeholderError, ConditionFailed, FormatError
 from .factories import build_bytes, check_fits, parse, rescaled
 from .faiss_build import Progress
 from .fit import Fit
 from .index_config import FLAT_UP_TO, IndexConfig
+from .list_tasks import Tasks
 from .locks import LOCK, locked
 from .manifest import MANIFEST, publish, sha256_file, write_json_atomic
 from .memory import PeakMemory, give_back, shown
 from .planner import Plan, plan
 from .query_file import PATTERNS, other_queries, unit_queries, write_queries
 from .safety import remember
+from .score_columns import ScoreRecord
+from .scores import FOLDER as SCORES
 from .search import Index
 from .segment_writer import Rows, rows_of, write_segment
 from .segments import INDEX_FORMAT, IndexManifest, SegmentRecord
@@ -40,7 +46,7 @@ from .tune import missed, queries_for, tuned
 __all__ = ["FLAT_UP_TO", "IndexConfig", "build_index", "config_like"]
 
 NEW = ".new"  # within the folder: what is being built
-OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", LOCK, NEW, "embeddings"}
+OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", SCORES, LOCK, NEW, "embeddings"}
 
 
 def config_like(other: str | Path, config: IndexConfig, count: int) -> IndexConfig:
@@ -66,6 +72,9 @@ class _Work:
     config: IndexConfig
     settings: dict[str, Any]  # as the manifest will keep them
     queries: tuple[NDArray[np.float32], str] | None
+    texts: tuple[NDArray[np.float32], str] | None  # vectors of text queries, and "text" or "generic"
+    scores: dict[str, Path]  # files of scores by scorer, those that become dimensions first
+    tasks: Tasks | None  # who finds each row's list
 
     @property
     def new(self) -> Path:
@@ -87,15 +96,20 @@ def build_index(
     *,
     query_vectors: NDArray[Any] | None = None,
     query_kind: str = "vectors",
+    text_vectors: NDArray[Any] | None = None,
     like: str | Path | None = None,
     overwrite: bool = False,
+    tasks: Tasks | None = None,
     progress: Progress | None = None,
 ) -> IndexManifest:
     """Builds the INDEX folder and returns its manifest; at once where the same index is there already.
 
     Ids are 0 to N - 1 in row order. query_vectors (Q, D): real queries, of `query_kind` ("text", "vectors"),
     that the search parameters are chosen on, and that the index keeps; without them rows of the corpus stand
-    in. like: an index whose kind is built again. progress(done, total) counts vectors.
+    in. text_vectors (T, D): generic text queries, that the spread of relevance is measured with where query_vectors
+    are no texts; without either, beauty weights are refused. All scores in `embeddings` become columns, those of
+    config.scorers dimensions too. like: an index whose kind is built again. tasks: who finds out
+    which list each row goes to (list_tasks.py); changes no byte. progress(done, total) counts vectors.
 
     Raises BeholderError where `index` holds an index of other embeddings (unless overwrite, which replaces it
     when the new one is whole) or files of another kind; ConditionFailed where memory and target cannot both be
@@ -107,14 +121,18 @@ def build_index(
     if like is not None:
         config = config_like(like, config, len(source))
     rows, digest = rows_of(source), sha256_file(source.folder / MANIFEST)
-    settings, queries = config.settings(), None
+    scores = score_files(source.folder, config)
+    settings, queries, texts = {**config.settings(), "scores": score_digests(scores)}, None, None
+    if text_vectors is not None:
+        texts = unit_queries(text_vectors, rows.dimension), "generic"
     if query_vectors is not None:
         queries = unit_queries(query_vectors, rows.dimension), query_kind
+        texts = queries if query_kind == "text" else texts
         with tempfile.TemporaryDirectory() as place:
             settings["queries"] = write_queries(Path(place), *queries)
     if config.factory != "auto":
         _check_memory(config, rows)
-    work = _Work(folder, source, digest, rows, config, settings, queries)
+    work = _Work(folder, source, digest, rows, config, settings, queries, texts, scores, tasks)
     before = _existing(folder, digest, overwrite)
     if before and _finished(work, before):
         if _left(folder, before):
@@ -135,8 +153,9 @@ def build_index(
 
 
 def _check_memory(config: IndexConfig, rows: Rows) -> None:
-    check_fits(config.factory, rows.count, rows.dimension)
-    needed = build_bytes(config.factory, rows.count, rows.dimension, config.train_rows, config.memory)
+    width = padded_width(rows.dimension, len(config.scorers))
+    check_fits(config.factory, rows.count, width)
+    needed = build_bytes(config.factory, rows.count, width, config.train_rows, config.memory)
     if config.memory and needed > config.memory:
         found = f"{config.factory} over {rows.count} vectors needs {shown(needed)} to build"
         raise ConditionFailed(found, f"at most {shown(config.memory)}", "Give it more memory, or use factory auto.")
@@ -147,6 +166,10 @@ def _built(work: _Work, kept_plan: Plan | None, progress: Progress | None) -> In
     config, started = work.config, time.perf_counter()
     planned: Plan | None = None
     with PeakMemory() as peak:
+        rows, scored = scored_rows(work.rows, work.scores, config)
+        work = replace(work, rows=rows)
+        held = _Held(write_scored(_made(work.new), scored, config), _spread(work))
+        del scored
         factories: tuple[str, ...] = (config.factory,)
         if config.factory == "auto":
             vectors, kind = work.queries or (None, "held-out")
@@ -154,7 +177,7 @@ def _built(work: _Work, kept_plan: Plan | None, progress: Progress | None) -> In
             write_json_atomic(_made(work.new) / "plan.json", {"recipe": work.recipe("auto"), **planned.to_dict()})
             factories = planned.factories
         for factory in factories:
-            manifest, found, kept, kind = _attempt(work, factory, progress)
+            manifest, found, kept, kind = _attempt(work, held, factory, progress)
             reached = found is None or found.chosen is not None
             if reached or config.factory != "auto":
                 break
@@ -168,15 +191,32 @@ def _built(work: _Work, kept_plan: Plan | None, progress: Progress | None) -> In
     return replace(manifest, measured={**kept, **extra})
 
 
+@dataclass(frozen=True)
+class _Held:
+    """What the manifest of any attempt holds of scores."""
+
+    scores: tuple[ScoreRecord, ...]
+    spread: dict[str, Any] | None
+
+
+def _spread(work: _Work) -> dict[str, Any] | None:
+    if work.texts is None:
+        return None
+    vectors, kind = work.texts
+    value, queries = spread_of(vectors, (block for block in work.rows.blocks()), work.rows.count)
+    return {"value": value, "queries": queries, "kind": kind}
+
+
 def _attempt(
-    work: _Work, factory: str, progress: Progress | None
+    work: _Work, held: _Held, factory: str, progress: Progress | None
 ) -> tuple[IndexManifest, Fit | None, dict[str, Any] | None, str]:
     """Builds one factory under `.new` and tunes it: manifest, fit (None where there is nothing to tune),
     what was measured, kind of queries."""
     config, kind = work.config, parse(factory)
-    segment = write_segment(_made(work.new), work.recipe(factory)[:16], work.rows, factory, config.training, progress)
+    training = replace(config.training, tasks=work.tasks)
+    segment = write_segment(_made(work.new), work.recipe(factory)[:16], work.rows, factory, training, progress)
     give_back()
-    manifest = _manifest(work, factory, segment, {})
+    manifest = _manifest(work, held, factory, segment, {})
     tunable = kind.parameter is not None or kind.lossy
     if work.rows.count < 2 or not (tunable or work.measures()):
         return manifest, None, None, ""
@@ -191,10 +231,16 @@ def _attempt(
     if kept is None:  # nothing timed enters the manifest
         held_out = {"queries": len(queries.vectors), "k": queries.answers.shape[1]}
         parameters["held_out"] = {**held_out, "knn_recall": round(best.knn_recall, 4)}
+    if work.texts is not None:
+        texts, said = work.texts
+        scores = beauty_records(index, texts, said, config.knn_recall, threads=config.threads)
+        manifest = replace(manifest, scores=scores)
     return replace(manifest, parameters=parameters), found, kept, queries.kind
 
 
-def _manifest(work: _Work, factory: str, segment: SegmentRecord, parameters: dict[str, Any]) -> IndexManifest:
+def _manifest(
+    work: _Work, held: _Held, factory: str, segment: SegmentRecord, parameters: dict[str, Any]
+) -> IndexManifest:
     return IndexManifest(
         encoder=work.source.manifest.encoder,
         embeddings=work.digest,
@@ -205,6 +251,8 @@ def _manifest(work: _Work, factory: str, segment: SegmentRecord, parameters: dic
         segments=(segment,),
         count=work.rows.count,
         next_id=work.rows.count,
+        scores=held.scores,
+        spread=held.spread,
     )
 
 
@@ -223,6 +271,8 @@ def _publish(work: _Work, manifest: IndexManifest, before: IndexManifest | None)
         if final.exists():  # damaged
             shutil.rmtree(final)
         publish(work.new / "segments" / segment.id, final)
+    for record in manifest.scores:
+        publish(work.new / record.file.path, _made(folder / SCORES) / Path(record.file.path).name)
     if work.queries is not None:
         write_queries(folder, *work.queries)
     manifest.write(folder)
@@ -263,14 +313,14 @@ def _finished(work: _Work, before: IndexManifest) -> bool:
         return False
     measured = before.measured is not None and not before.measured.get("stale")
     names_it = before.segments[0].id == work.recipe(before.factory)[:16] and before.segments[0].tombstones is None
-    return names_it and (measured or not work.measures()) and _whole(work.folder, before)
+    spread = before.spread is not None or work.texts is None
+    return names_it and spread and (measured or not work.measures()) and _whole(work.folder, before)
 
 
 def _whole(folder: Path, manifest: IndexManifest) -> bool:
     try:
-        for segment in manifest.segments:
-            for file in segment.files:
-                check_size(folder, file)
+        for file in manifest.files:
+            check_size(folder, file)
     except FormatError:
         return False
     return True
@@ -281,6 +331,8 @@ def _left(folder: Path, manifest: IndexManifest | None) -> list[Path]:
     named = {segment.id for segment in manifest.segments} if manifest else set()
     segments = folder / "segments"
     left = [path for path in segments.iterdir() if path.name not in named] if segments.is_dir() else []
+    columns = {record.file.path for record in manifest.scores} if manifest else set()
+    left += [path for path in folder.glob(f"{SCORES}/*") if path.relative_to(folder).as_posix() not in columns]
     names = f".{MANIFEST}.tmp", NEW
     return left + other_queries(folder, manifest) + [folder / name for name in names if (folder / name).exists()]
 

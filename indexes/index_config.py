@@ -22,8 +22,9 @@ class IndexConfig:
     knn_recall: float = 0.95  # that search parameters are chosen for: share of the exact top 10 found
     memory: int = 0  # bytes that building and searching may hold beside mapped files, 0: any
     device: str = "cpu"  # where it will be searched: cuda narrows the choice, and is what is timed
-    repeatable: bool = True  # False: graphs (HNSW) are built by all threads, and no two builds are the same bytes
     measure: bool = False  # keep recall and speed in the manifest, even where nothing had to be planned
+    scorers: tuple[str, ...] = ()  # whose scores become dimensions of the index, for beauty weights
+    default_scorer: str = ""  # the one that a beauty weight without a name means; "": none
 
     def __post_init__(self) -> None:
         wrong = []
@@ -42,13 +43,18 @@ class IndexConfig:
             wrong.append(f"knn_recall {self.knn_recall} (above 0, at most 1)")
         if self.device not in ("cpu", "cuda"):
             wrong.append(f"device {self.device!r} (cpu or cuda)")
+        if len(set(self.scorers)) != len(self.scorers):
+            wrong.append(f"scorers {', '.join(self.scorers)} (each once)")
+        if self.default_scorer and self.default_scorer not in self.scorers:
+            wrong.append(f"default_scorer {self.default_scorer!r} (one of the scorers)")
         if wrong:
             raise BeholderError(f"index settings: {', '.join(wrong)}")
 
     @property
     def training(self) -> Training:
-        return Training(self.seed, self.train_rows, self.threads, self.repeatable, self.memory)
+        return Training(self.seed, self.train_rows, self.threads, self.memory)
 
     def settings(self) -> dict[str, Any]:
         """What a manifest keeps: all that may change a byte."""
-        return {name: value for name, value in asdict(self).items() if name != "threads"}
+        plain = {name: value for name, value in asdict(self).items() if name != "threads"}
+        return {**plain, "scorers": list(self.scorers)}  # as JSON has it

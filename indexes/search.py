@@ -18,8 +18,10 @@ from .exact import Neighbors, best, check_queries
 from .faiss_types import check_parameters
 from .gpu import Gpus, check_limits, gpu_bytes, gpus_of
 from .safety import admit, manifest_of
+from .score_access import Scores
+from .score_columns import ScoreRecord
 from .segment_reader import Effort, Segment
-from .segments import IndexManifest, verify_index
+from .segments import IndexManifest, check_normal_scores, verify_index
 from .shards import ITEM_COLUMNS
 from .vectors import Block
 
@@ -37,15 +39,25 @@ class Index:
         self.manifest = IndexManifest.read(folder)
         gpus, dimension = gpus_of(device), self.manifest.dimension
         self._segments = [Segment(folder, record, dimension, mmap) for record in self.manifest.segments]
+        self._scores = Scores(folder, self.manifest)
+        for segment in self._segments if self.manifest.in_index else ():
+            if segment.beauty is not None:
+                check_normal_scores(segment.beauty, self.manifest, folder)
         live = sum(segment.count for segment in self._segments)
         if live != self.manifest.count:
             raise FormatError(f"{folder} has {live} live pictures", f"{self.manifest.count}", "Build it again.")
         if gpus is not None:
-            lent = Gpus(gpus, sum(gpu_bytes(segment.faiss) for segment in self._segments))
-            for segment in self._segments:
-                segment.to_gpus(lent)
+            self.lend(Gpus(gpus, sum(gpu_bytes(segment.faiss) for segment in self._segments)), device)
         self._lock = threading.Lock()
+        self._efforts: dict[tuple[tuple[str, int], ...], Effort] = {}  # of given parameters: worked out once
         self.exhaustive_fallbacks = 0  # queries searched again, wider, since FAISS found fewer than k
+        self.exact_searches = 0  # queries of which all rows were scored, since their beauty weights asked for it
+
+    def lend(self, gpus: Gpus, device: str) -> None:
+        """From now on candidates come from there: FAISS's GPUs, or what stands in for them."""
+        self.device = device
+        for segment in self._segments:
+            segment.to_gpus(gpus)
 
     def __len__(self) -> int:
         return self.manifest.count
@@ -55,7 +67,7 @@ class Index:
         is used and there is room for. Items count as mapped until they are first asked for."""
         records = [segment.record for segment in self._segments]
         faiss = sum(record.faiss.bytes for record in records)
-        mapped = sum(record.vectors.bytes + record.items.bytes for record in records)
+        mapped = sum(file.bytes for record in records for file in record.files if file != record.faiss)
         ids = sum(segment.ids.nbytes for segment in self._segments)
         return {"held": ids, "mapped": mapped + faiss} if self.mapped else {"held": ids + faiss, "mapped": mapped}
 
@@ -64,21 +76,35 @@ class Index:
         vectors: NDArray[Any],
         k: int,
         *,
+        beauty: Mapping[str, float] | None = None,
         parameters: Mapping[str, int] | None = None,
         allowed: NDArray[np.int64] | None = None,
         nprobe: int | None = None,
         threads: int | None = None,
+        exact: bool = False,
     ) -> Neighbors:
         """The best min(k, live pictures that are allowed) for each of the queries (Q, D), float32 and of
         length 1, best first.
 
-        parameters: nprobe (lists of an IVF index that are scanned), efSearch (nodes kept by HNSW), candidates
-        (per result, scored again where codes are lossy); each one missing is the manifest's. allowed: the ids
-        (n,) that may be returned, rising; None for all. threads: at most so many, default all cores. Raises
-        BeholderError for k < 1, an unknown parameter, another width, non-finite queries.
+        beauty: weights b by scorer ("": the default one), of any sign; the scores are then s + b * spread * z
+        (beauty.py). A weight at which no search parameters meet the index's target is searched exactly: see
+        `searches_exactly`. exact: score all rows. parameters: nprobe (lists of an IVF index that are scanned),
+        efSearch (nodes kept by HNSW), candidates (per result, scored again where codes are lossy); each one missing
+        is the manifest's. allowed: the ids (n,) that may be returned, rising; None for all. threads: at most so many,
+        default all cores. Raises BeholderError for k < 1, an unknown parameter, another width, non-finite queries,
+        a scorer that the index cannot search with.
         """
         queries = check_queries(vectors, self.manifest.dimension, k)
-        effort = self._effort({**(parameters or {}), **({} if nprobe is None else {"nprobe": nprobe})})
+        given = {**(parameters or {}), **({} if nprobe is None else {"nprobe": nprobe})}
+        effort, weights = self._effort(given), None
+        if beauty:
+            wanted = self._scores.weights(beauty)
+            chosen, weights = self._scores.parameters(wanted), self._scores.vector(wanted)
+            effort = _effort(self.manifest.parameters if chosen is None else chosen, given)
+            if chosen is None and not given:
+                exact = True
+                with self._lock:
+                    self.exact_searches += len(queries)
         if self.device != "cpu":
             lossy = any(not segment.kind.lossless for segment in self._segments)
             lists = any(segment.kind.nlist for segment in self._segments)
@@ -89,7 +115,7 @@ class Index:
                 raise BeholderError("allowed ids that do not rise", "each id once, in rising order")
         parts = []
         for segment in self._segments:
-            found, again = segment.search(queries, k, effort, allowed, threads)
+            found, again = segment.search(queries, k, effort, allowed, threads, weights, exact)
             parts.append(found)
             if again:
                 with self._lock:
@@ -102,11 +128,8 @@ class Index:
         return best(scores, ids, k)
 
     def _effort(self, given: Mapping[str, int]) -> Effort:
-        check_parameters(given)
-        kept = self.manifest.parameters
-        names = {"nprobe": "nprobe", "efSearch": "ef_search", "candidates": "candidates"}
-        chosen = {ours: given.get(name, kept.get(name)) for name, ours in names.items()}
-        return Effort(**{ours: int(value) for ours, value in chosen.items() if value is not None})
+        key = tuple(given.items())
+        return self._efforts.get(key) or self._efforts.setdefault(key, _effort(self.manifest.parameters, given))
 
     def live_ids(self) -> NDArray[np.int64]:
         """The ids (N,) of all pictures, rising."""
@@ -126,6 +149,38 @@ class Index:
             raise BeholderError(f"id {ids[~known][0]} is not in {self.folder}", "ids that a search returned")
         return places
 
+    def searches_exactly(self, beauty: Mapping[str, float]) -> bool:
+        """Whether beauty weights make an approximate index score all rows: beyond +-4 in all, and where no search
+        parameters meet its target, or none were measured. Slower, and worth saying. Raises BeholderError as `search`
+        does."""
+        return self._scores.parameters(self._scores.weights(beauty)) is None
+
+    @property
+    def scorers(self) -> tuple[ScoreRecord, ...]:
+        """Its scorers; `in_index` says which take beauty weights, `default` which one a bare weight means."""
+        return self.manifest.scores
+
+    def score_values(self, name: str, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The scores of pictures in the scorer's own unit, in the shape of ids; NaN where there is none. Raises
+        BeholderError for an unknown scorer; "" is the default one."""
+        return self._scores.of(name, ids)[0]
+
+    def percentiles(self, name: str, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The percentiles of pictures by a scorer, 0 to 1, the best nearest to 1; NaN where there is no score."""
+        return self._scores.of(name, ids)[1]
+
+    def relevance(self, vectors: NDArray[Any], ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The cosines (Q, K) float32 of queries (Q, D) of length 1 and pictures ids (Q, K): `search`'s scores without
+        beauty. Raises BeholderError for an unknown or removed id."""
+        queries = check_queries(vectors, self.manifest.dimension, 1).astype(np.float64)
+        ids = np.asarray(ids, np.int64)
+        if ids.ndim != 2 or len(ids) != len(queries):
+            raise BeholderError(f"ids of shape {ids.shape} for {len(queries)} queries", "a row of ids per query")
+        found = np.empty(ids.shape, np.float32)
+        for row, query in enumerate(queries):
+            found[row] = self.vectors(ids[row]).astype(np.float64) @ query
+        return found
+
     def items(self, ids: NDArray[np.int64]) -> Any:
         """The items of ids (n,) as a pyarrow table of n rows in that order. Raises BeholderError for an
         unknown or removed id."""
@@ -136,9 +191,14 @@ class Index:
         return table.take(pa.array(np.argsort(np.concatenate([mine for _, mine, _ in places]))))
 
     def items_table(self) -> Any:
-        """The items of all pictures, in rising order of id."""
+        """The items of all pictures, in rising order of id, with the score and the percentile of each by each
+        scorer (`sharpness`, `sharpness_percentile`; `-` in a name becomes `_`)."""
         tables = [segment.items.at(segment.positions_of(segment.live_ids())) for segment in self._segments]
-        return self._joined(tables).sort_by("id")
+        return self.with_scores(self._joined(tables).sort_by("id"))
+
+    def with_scores(self, items: Any) -> Any:
+        """Items that `items` gave, with the columns of scores that `items_table` has."""
+        return self._scores.with_columns(items)
 
     def _joined(self, tables: list[Any]) -> Any:
         """One table; a column that some lack is null there."""
@@ -181,6 +241,14 @@ def _must_map(manifest: IndexManifest) -> bool:
     """Whether FAISS's files leave no room in memory; a tenth is for the search itself."""
     available = available_bytes()
     return available is not None and sum(segment.faiss.bytes for segment in manifest.segments) > 0.9 * available
+
+
+def _effort(kept: Mapping[str, Any], given: Mapping[str, int]) -> Effort:
+    """The search parameters that were given, and those that the manifest keeps where none was."""
+    check_parameters(given)
+    names = {"nprobe": "nprobe", "efSearch": "ef_search", "candidates": "candidates"}
+    chosen = {ours: given.get(name, kept.get(name)) for name, ours in names.items()}
+    return Effort(**{ours: int(value) for ours, value in chosen.items() if value is not None})
 
 
 def load_index(folder: str | Path, *, device: str = "cpu", mmap: bool | None = None) -> Index:
