@@ -77,9 +77,25 @@ def _devices() -> list[Finding]:
     findings = [Finding("torch gpu", names, bool(seen), remedy, optional=True)]
     gpus = faiss.get_num_gpus() if hasattr(faiss, "get_num_gpus") else 0
     if gpus:
-        return [*findings, Finding("faiss gpu", f"{gpus} device(s)", True)]
-    remedy = "pip install faiss-gpu" if seen else "None is needed; searches run on the CPU."
-    return [*findings, Finding("faiss gpu", "sees none", False, remedy, optional=True)]
+        findings.append(Finding("faiss gpu", f"{gpus} device(s)", True))
+    else:
+        remedy = "pip install faiss-gpu" if seen else "None is needed; searches run on the CPU."
+        findings.append(Finding("faiss gpu", "sees none", False, remedy, optional=True))
+    return [*findings, _gpu_search()]
+
+
+def _gpu_search() -> Finding:
+    """Which library searches where `device cuda` is asked for."""
+    from . import torch_exact
+
+    said = {
+        "faiss": "by FAISS: Flat, IVF-Flat, IVF-SQ8, IVF-PQ",
+        "torch": "by torch, exactly: Flat indexes only",
+        "": "no GPU: device cuda is refused",
+    }
+    path = torch_exact.gpu_path()
+    remedy = "pip install faiss-gpu, for other kinds of index too." if path == "torch" else ""
+    return Finding("gpu search", said[path], bool(path), remedy, optional=True)
 
 
 def _box() -> Finding:
