@@ -1,6 +1,8 @@
 """Verbs that choose and measure an index: build, info, tune. They parse, call and print."""
 
 import json
+import sys
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -35,6 +37,10 @@ def build(
     threads: Threads = 0,
     seed: Annotated[int, typer.Option(help="Of training and of samples.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index of other embeddings.")] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(help="Ray cluster that shares the work: auto, local or HOST:PORT.", metavar="[ADDRESS]"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Build a search index: the quickest kind that fits into memory and finds what it should.
@@ -43,10 +49,12 @@ def build(
     """
     from indexes.build import IndexConfig, build_index
     from indexes.errors import BeholderError
+    from indexes.faiss_build import shares_lists
     from indexes.memory import parse_size
     from indexes.shards import Embeddings
 
     from .clip_layout import as_embeddings
+    from .cluster import Cluster
     from .progress import progress_line
 
     if like is not None and factory != "auto":
@@ -60,7 +68,11 @@ def build(
         device=device,
         measure=True,
     )
-    with as_embeddings(embeddings, index, model, device) as source, progress_line("vectors") as progress:
+    with (
+        as_embeddings(embeddings, index, model, device) as source,
+        nullcontext() if ray is None else Cluster(ray) as tasks,
+        progress_line("vectors") as progress,
+    ):
         vectors = None
         if queries is not None or query_vectors is not None:
             vectors = encoded_queries(queries, query_vectors, model or Embeddings(source).manifest.encoder.name)
@@ -72,8 +84,11 @@ def build(
             query_kind="text" if queries is not None else "vectors",
             like=like,
             overwrite=overwrite,
+            tasks=tasks,
             progress=progress,
         )
+    if ray is not None and not shares_lists(manifest.factory):
+        print(f"note: {manifest.factory} is built by one machine: the cluster had nothing to do", file=sys.stderr)
     manifest, cut_off = _calibrated(index, manifest, model, again=False)
     _print_built(index, manifest, as_json, cut_off)
 
