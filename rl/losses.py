@@ -1,9 +1,14 @@
-"""The contrastive loss of pre-training: label-smoothed, symmetric, with several true partners where a label
-repeats.
+"""Losses of alignment: preferences between the pictures of a query, and the contrastive term that holds the rest.
 
-Pure: tensors in, a scalar out. Wen et al. 2024 (2406.09397), the pre-training loss. Deliberate differences:
-the two directions are averaged, not summed, and the smoothed mass of a row is spread evenly over its true
-partners.
+Pure: tensors in, tensors out; float32 or better, whatever the towers ran in. B queries, L pictures each, logits =
+cosine / temperature, the temperature frozen (lowering it would widen margins with no change of a ranking).
+`prefer` bool (B, L, L) says that picture i is preferred to picture j: chains, grids, ties and padding all become it
+(preferences.py). A loss of preferences is one number per query, the mean over the query's pairs (or chains), so that
+the size of a list does not weigh; `mean_over_queries` takes their mean over the queries that have pairs.
+
+Wen et al. 2024 (2406.09397): ranked DPO and the pre-training loss. Their constants are not public in readable form:
+every one is an argument. Deliberate differences: pairs are averaged within a query first; the two directions of the
+contrastive term are averaged, not summed, and the smoothed mass of a row is spread evenly over its true partners.
 """
 
 from __future__ import annotations
@@ -12,6 +17,93 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+def margins(policy: Tensor, reference: Tensor) -> Tensor:
+    """h (B, L, L): h_ij = (z_i - z_j) of the policy less that of the reference, of logits z (B, L).
+
+    The partition functions of both cancel (method of Rafailov et al. 2023, 2305.18290, eq. 6 and 7), so the other
+    pictures of the corpus do not enter, and a shift of all a query's logits changes nothing.
+    """
+    moved = policy.float() - reference.float()
+    return moved[:, :, None] - moved[:, None, :]
+
+
+def ranked_dpo(
+    policy: Tensor, reference: Tensor, prefer: Tensor, *, beta: float, smoothing: float = 0.0, hinge: bool = False
+) -> Tensor:
+    """(B,): -(1 - smoothing) log sigmoid(beta h) - smoothing log sigmoid(-beta h), the mean over the pairs of a query.
+
+    Ranked DPO (2406.09397), with the label smoothing of conservative DPO. `policy`, `reference` (B, L) logits;
+    0 <= smoothing < 1/2. hinge: max(0, 1 - beta h) instead (SLiC's form, Zhao et al. 2023, 2305.10425), unsmoothed.
+    """
+    from torch.nn.functional import logsigmoid, relu
+
+    scaled = beta * margins(policy, reference)
+    if hinge:
+        return over_pairs(relu(1 - scaled), prefer)
+    return over_pairs(-(1 - smoothing) * logsigmoid(scaled) - smoothing * logsigmoid(-scaled), prefer)
+
+
+def ipo(policy: Tensor, reference: Tensor, prefer: Tensor, *, beta: float) -> Tensor:
+    """(B,): (h - 1 / (2 beta))^2, the mean over the pairs of a query. Azar et al. 2023 (2310.12036), eq. 17; h is not
+    multiplied by beta."""
+    return over_pairs((margins(policy, reference) - 1 / (2 * beta)) ** 2, prefer)
+
+
+def plackett_luce(values: Tensor, chains: Tensor) -> Tensor:
+    """(B,): the negative log-likelihood of orders, best first, the mean over the chains of a query.
+
+    `values` (B, L): beta (z_policy - z_reference) for Plackett-Luce DPO (2305.18290, appendix A.3), or the logits
+    alone for ListMLE (Xia et al. 2008, eq. 7). `chains` int64 (B, C, n): places in the list, best first, -1 after the
+    end; each row and column of a grid is one. A chain of two is one pair of DPO.
+    """
+    import torch
+
+    batch, count, length = chains.shape
+    known = chains >= 0
+    picked = values.float().gather(1, chains.clamp_min(0).reshape(batch, -1)).reshape(batch, count, length)
+    hidden = picked.masked_fill(~known, -torch.inf)
+    # log of the sum over a place and all after it; what is hidden adds nothing
+    after = hidden.flip(-1).logcumsumexp(-1).flip(-1)
+    terms = torch.where(known, after - picked, torch.zeros_like(picked))  # the last of a chain gives 0 by itself
+    real = known.sum(-1) >= 2
+    return (terms.sum(-1) * real).sum(-1) / real.sum(-1).clamp_min(1)
+
+
+def lipo_lambda(values: Tensor, levels: Tensor, prefer: Tensor) -> Tensor:
+    """(B,): sum over the preferred pairs of w_ij * -log sigmoid(u_i - u_j), of u = `values` (B, L).
+
+    w_ij = |G_i - G_j| |1 / D(r_i) - 1 / D(r_j)|, G = 2^level - 1, D(r) = log2(1 + r), r the present rank by u: the
+    change of DCG if both changed places; no gradient goes through it. Liu et al. 2024 (2402.01878), LiPO-lambda. Equal
+    values take ranks by place. `levels` float (B, L), higher is better; pictures outside every pair take no rank.
+    """
+    from torch.nn.functional import logsigmoid
+
+    u = values.float()
+    used = (prefer.any(1) | prefer.any(2)).detach()
+    placed = u.detach().masked_fill(~used, -float("inf"))
+    ranks = placed.argsort(dim=1, descending=True, stable=True).argsort(dim=1).float() + 1
+    gains, discounts = 2 ** levels.float() - 1, 1 / (1 + ranks).log2()
+    weights = (gains[:, :, None] - gains[:, None, :]).abs() * (discounts[:, :, None] - discounts[:, None, :]).abs()
+    terms = -weights * logsigmoid(u[:, :, None] - u[:, None, :])
+    return terms.masked_fill(~prefer, 0).sum((1, 2))
+
+
+def over_pairs(terms: Tensor, prefer: Tensor) -> Tensor:
+    """(B,): the mean of terms (B, L, L) over a query's pairs, 0 where it has none."""
+    return terms.masked_fill(~prefer, 0).sum((1, 2)) / prefer.sum((1, 2)).clamp_min(1)
+
+
+def mean_over_queries(per_query: Tensor, prefer: Tensor, queries: Tensor | float | None = None) -> Tensor:
+    """A scalar: the sum of per_query (B,) over queries that have pairs, divided by their number.
+
+    queries: that number over all micro-batches and processes of a step, where there are several; their losses then
+    add up to the loss of one large batch.
+    """
+    having = prefer.flatten(1).any(1)
+    total = (per_query * having).sum()
+    return total / (having.sum().clamp_min(1) if queries is None else queries)
 
 
 def smoothed_targets(keys: Tensor, smoothing: float) -> Tensor:
