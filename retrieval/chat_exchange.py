@@ -185,12 +185,12 @@ class Exchange:
             message = content["choices"][0]["message"]
             text, refusal = _text_of(message), message.get("refusal")
         except (ValueError, LookupError, TypeError, AttributeError, RecursionError):
-            return Failure(f"unusable answer: no chat completion: {_one_line(reply.body)}")
+            return Failure(f"unusable answer: no chat completion: {one_line(reply.body)}")
         tokens = _tokens_of(content)
         with self.client.lock:
             self.client.tokens += tokens
         if isinstance(refusal, str) and refusal:
-            return Failure(f"refused: {_one_line(refusal.encode())}")
+            return Failure(f"refused: {one_line(refusal)}")
         if self.question.schema is None:
             self.client.learn(self.dialect)
             return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens)
@@ -201,7 +201,7 @@ class Exchange:
         if self.correction is None:
             self.correction = text, wrong
             return None
-        return Failure(f"unusable answer: {wrong}: {_one_line(text.encode())}")
+        return Failure(f"unusable answer: {wrong}: {one_line(text)}")
 
     def _adapted(self, reply: Reply) -> bool:
         """Whether a refused request can be put otherwise; then it is, without a pause."""
@@ -265,12 +265,12 @@ def _error_text(body: bytes) -> str:
         text = error["message"] if isinstance(error, dict) else str(error)
     except (ValueError, LookupError, TypeError, RecursionError):
         text = body.decode(errors="replace")
-    return _one_line(str(text).encode(errors="replace"))
+    return one_line(str(text))
 
 
-def _one_line(said: bytes) -> str:
+def one_line(said: bytes | str) -> str:
     """The beginning of what was said, as one line that a terminal may print."""
-    text = said[:2000].decode(errors="replace")
+    text = said[:2000].decode(errors="replace") if isinstance(said, bytes) else said[:2000]
     return " ".join("".join(c if c.isprintable() else " " for c in text).split())[:160]
 
 

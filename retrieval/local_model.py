@@ -14,7 +14,7 @@ from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 
 from .chat_cache import AnswerCache
-from .chat_exchange import Answer, Failure, Question
+from .chat_exchange import Answer, Failure, Question, one_line
 from .chat_schema import THOUGHTS, find_json
 from .encoders import check_device
 
@@ -24,7 +24,8 @@ BATCH = 8  # questions at once: a prompt is some 250 tokens
 class LocalModel:
     """A causal model of transformers and its tokenizer. Loaded with the first question that the cache cannot answer.
 
-    Raises BeholderError for a model that cannot be loaded or has no chat template.
+    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError for a model that cannot be
+    loaded or has no chat template.
     """
 
     def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
@@ -35,7 +36,7 @@ class LocalModel:
             check_device(device)
         self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
         self._cache = AnswerCache(Path(cache)) if cache else None
-        self._identity = folder_fingerprint(folder) if folder.is_dir() else name
+        self.identity = folder_fingerprint(folder) if folder.is_dir() else name
         self._loaded: tuple[Any, Any] | None = None
 
     def ask_many(
@@ -89,7 +90,9 @@ class LocalModel:
     def _load(self) -> tuple[Any, Any]:
         if self._loaded is None:
             from transformers import AutoModelForCausalLM, AutoTokenizer
+            from transformers.utils.logging import disable_progress_bar
 
+            disable_progress_bar()  # it draws on stderr even where that is a file
             try:
                 tokenizer = AutoTokenizer.from_pretrained(self.name, padding_side="left")
                 model = AutoModelForCausalLM.from_pretrained(self.name, dtype="auto").to(self.device).eval()
@@ -112,7 +115,7 @@ class LocalModel:
     def _key(self, question: Question) -> str:
         content = [
             "hf-1",
-            self._identity,
+            self.identity,
             question.system,
             question.user,
             question.schema,
@@ -138,7 +141,7 @@ def read_answer(question: Question, text: str, *, cached: bool) -> Answer | Fail
         return Answer(THOUGHTS.sub("", text).strip(), None, "plain", cached=cached)
     value, wrong = find_json(text, question.schema)
     if wrong is not None:
-        return Failure(f"unusable answer: {wrong}: {' '.join(text.split())[:80]}")
+        return Failure(f"unusable answer: {wrong}: {one_line(text)}")
     return Answer(text, value, "plain", cached=cached)
 
 

@@ -1,6 +1,7 @@
 """Rewriting by a language model: `llm:` behind a server, `hf:` in this process. One arm, one prompt, checks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 from indexes.errors import BeholderError
@@ -24,19 +25,19 @@ class Asks(Protocol):
 class ModelRewriter:
     """Asks a model for each query in the words of an arm."""
 
-    def __init__(self, spec: str, arm: Arm, model: Asks, gate: Gate, settings: RewriteSettings) -> None:
-        self._spec, self.arm, self._model, self._gate, self._settings = spec, arm, model, gate, settings
+    def __init__(self, named: Mapping[str, Any], arm: Arm, model: Asks, gate: Gate, settings: RewriteSettings) -> None:
+        self._named, self.arm, self._model, self._gate, self._settings = named, arm, model, gate, settings
         self.hopeless: str | None = None  # why no query can be rewritten, once that is known
 
     @property
     def name(self) -> str:
-        return f"{self._spec.partition('#')[0]}#{self.arm.name}, {self.arm.prompt.name}"
+        return f"{self._named['rewriter']}#{self.arm.name}, {self.arm.prompt.name}"
 
     @property
     def provenance(self) -> dict[str, Any]:
         encoder = self._gate.encoder
         return {
-            "rewriter": self._spec.partition("#")[0],
+            **self._named,
             "arm": self.arm.name,
             "prompt": self.arm.prompt.name,
             "prompt_sha256": self.arm.prompt.sha256,
@@ -86,8 +87,10 @@ def load_model_rewriter(spec: str, settings: RewriteSettings, gate: Gate) -> Mod
     if kind == "hf":
         from .local_model import LocalModel
 
-        model: Asks = LocalModel(named, settings.device, settings.max_answer_tokens, path)
-        return ModelRewriter(spec, arm, model, gate, settings)
+        local = LocalModel(named, settings.device, settings.max_answer_tokens, path)
+        # A folder by its last name and its content: tables and services must not tell where things lie.
+        known = {"rewriter": f"hf:{Path(named).name if Path(named).is_dir() else named}", "model": local.identity}
+        return ModelRewriter(known, arm, local, gate, settings)
     name, url = split_model(named)
     config = ChatConfig(
         model=name,
@@ -100,7 +103,8 @@ def load_model_rewriter(spec: str, settings: RewriteSettings, gate: Gate) -> Mod
         max_requests=settings.max_requests,
         max_total_tokens=settings.max_total_tokens,
     )
-    return ModelRewriter(spec, arm, ChatClient(config), gate, settings)
+    client = ChatClient(config)
+    return ModelRewriter({"rewriter": f"llm:{name}", "url": client.url}, arm, client, gate, settings)
 
 
 def split_model(named: str) -> tuple[str, str]:

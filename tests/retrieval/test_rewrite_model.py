@@ -46,7 +46,7 @@ def test_each_arm_rewrites(server: str, arm: str, text: str) -> None:
     assert found.text == text
     assert found.fallback is None
     assert not found.truncated
-    assert found.rewriter.startswith(f"llm:good@{server}#{arm.strip('#') or 'detail'}")
+    assert found.rewriter.startswith(f"llm:good{arm or '#detail'}")
 
 
 @pytest.mark.parametrize(
