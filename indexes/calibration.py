@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .errors import BeholderError
 
 DEPTH = 10  # best pictures that are averaged: one chance neighbour does not make a match
-NULL_REFUSED = 0.95
+NULL_REFUSED = 0.99
 # Most real queries that may be refused. Captions have their picture in the corpus; the generic queries that stand in
 # for them name things of which any one corpus has only some.
 REAL_REFUSED = {"captions": 0.05, "generic": 0.25}

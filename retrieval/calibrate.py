@@ -20,7 +20,7 @@ from .generic_queries import generic_queries
 from .gibberish import gibberish
 from .query_encoder import check_encoder, load_text_encoder
 
-NULL_QUERIES = 400
+NULL_QUERIES = 500
 CAPTIONS = 500  # drawn by seed
 LEAST_PICTURES = 10 * DEPTH  # in fewer, the best DEPTH are more than a tenth of all
 NULL_SEED = 20240  # of the meaningless queries: the same for every index, so that thresholds can be compared
