@@ -1,19 +1,29 @@
 """Search parameters per beauty weight: for each scorer in an index and each step of its weight the least effort that
 meets the target, measured against exact answers with that weight."""
 
+from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .beauty import STEPS, Step
+from .beauty import STEPS, Step, spread_of
 from .factories import parse
 from .fit import fit
 from .recall import K, Queries
 from .score_columns import ScoreRecord
 from .search import Index
+from .vectors import Block
 
 STEP_QUERIES = 256  # of those that are there: the interval of knn_recall over so many is about +-1 point
+
+
+def measured_spread(vectors: NDArray[np.float32], kind: str, blocks: Iterable[Block], count: int) -> dict[str, Any]:
+    """What a manifest keeps of the spread of relevance: its value, over how many text queries (Q, D), of which
+    kind."""
+    value, queries = spread_of(vectors, blocks, count)
+    return {"value": value, "queries": queries, "kind": kind}
 
 
 def beauty_records(

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .beauty import padded_width, spread_of
-from .beauty_tune import beauty_records
+from .beauty import padded_width
+from .beauty_tune import beauty_records, measured_spread
 from .build_scores import score_digests, score_files, scored_rows, write_scored
 from .errors import BeholderError, ConditionFailed, FormatError
 from .factories import build_bytes, check_fits, parse, rescaled
@@ -203,8 +203,7 @@ def _spread(work: _Work) -> dict[str, Any] | None:
     if work.texts is None:
         return None
     vectors, kind = work.texts
-    value, queries = spread_of(vectors, (block for block in work.rows.blocks()), work.rows.count)
-    return {"value": value, "queries": queries, "kind": kind}
+    return measured_spread(vectors, kind, work.rows.blocks(), work.rows.count)
 
 
 def _attempt(

@@ -9,8 +9,8 @@ opened them all, and keeps answering from them. Ids are the INDEX's own and are 
 import hashlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +20,31 @@ from numpy.typing import NDArray
 from .errors import BeholderError
 from .factories import lists_for, parse, rescaled
 from .faiss_build import Progress
+from .growth_scores import (
+    drifts,
+    pending,
+    refreshed,
+    scores_at,
+    scores_in,
+    with_column,
+    with_drift,
+    with_scores,
+)
 from .index_config import FLAT_UP_TO
 from .locks import locked
 from .manifest import MANIFEST, publish, record_file, sha256_file
-from .membership import compute, keys, keys_of, known_keys, live_rows, new_rows, relative_source, with_ids
+from .membership import compute, keys, known_keys, live_rows, new_rows, relative_source, with_ids
+from .membership import gone_from as gone_from
+from .membership import missing_ids as missing_ids
 from .safety import admit, remember
+from .score_columns import ScoreRecord
+from .scores import FOLDER as SCORES
+from .scores import ScoreColumn
 from .segment_reader import Effort
-from .segment_writer import Training, write_segment
+from .segment_writer import Rows, Training, write_segment
 from .segments import INDEX_FORMAT, IndexManifest, SegmentRecord, read_tombstones, write_tombstones
 from .shards import Embeddings, EncoderRecord, read_items, write_items
-from .vectors import VectorFile, write_vectors
+from .vectors import Block, VectorFile, write_vectors
 
 
 @dataclass(frozen=True)
@@ -41,13 +56,16 @@ class Growth:
     removed: int
     count: int
     segments: int
+    unscored: dict[str, int] = field(default_factory=dict)  # added pictures without a score, by scorer
+    drift: dict[str, float] = field(default_factory=dict)  # percentile points, by scorer, where over 5: compact then
 
 
 def add(index: str | Path, embeddings: str | Path, *, threads: int = 0, progress: Progress | None = None) -> Growth:
     """Adds the pictures of an EMBEDDINGS folder that the INDEX has not, by uri and sha256, as one new segment.
 
-    Up to index_config.FLAT_UP_TO of them are kept Flat, more as the index is. Raises BeholderError where another
-    encoder made the embeddings, or another writer is at work.
+    Up to index_config.FLAT_UP_TO of them are kept Flat, more as the index is. Their scores come out of `embeddings`,
+    and are mapped through the index's percentiles. Raises BeholderError where another encoder made the embeddings,
+    another version of a scorer the scores, or another writer is at work.
     """
     folder, source = Path(index), Embeddings(embeddings)
     with locked(_checked(folder)):
@@ -60,7 +78,10 @@ def add(index: str | Path, embeddings: str | Path, *, threads: int = 0, progress
             return Growth(0, known, 0, before.count, len(before.segments))
         digest = sha256_file(source.folder / MANIFEST)
         factory = grown_factory(before.factory, rows.count)
-        segment_id = _name("add", digest, before.embeddings, before.next_id, rows.count, factory, before.settings)
+        scores = scores_in(source.folder, rows, before.scores)
+        rows, records, unscored = with_scores(folder, before, rows, scores)
+        recipe = before.next_id, rows.count, factory, before.settings, _said(records)
+        segment_id = _name("add", digest, before.embeddings, *recipe)
         segment = write_segment(folder, segment_id, rows, factory, _training(before, threads), progress)
         after = replace(
             before,
@@ -69,9 +90,10 @@ def add(index: str | Path, embeddings: str | Path, *, threads: int = 0, progress
             count=before.count + rows.count,
             next_id=before.next_id + rows.count,
             measured=_stale(before),
+            scores=records,
         )
-        _publish(folder, after)
-        return Growth(rows.count, known, 0, after.count, len(after.segments))
+        after = _publish(folder, after)
+        return Growth(rows.count, known, 0, after.count, len(after.segments), unscored, drifts(after.scores))
 
 
 def remove(index: str | Path, ids: Iterable[int] | NDArray[np.int64]) -> Growth:
@@ -100,52 +122,19 @@ def remove(index: str | Path, ids: Iterable[int] | NDArray[np.int64]) -> Growth:
             raise BeholderError(f"id {left[0]}{more} not in {folder}", "ids of pictures that it holds")
         after = replace(before, segments=tuple(segments), count=before.count - len(wanted))
         if len(wanted):
-            _publish(folder, replace(after, measured=_stale(before)))
-        return Growth(0, 0, len(wanted), after.count, len(after.segments))
+            after = _publish(folder, replace(after, measured=_stale(before)))
+        return Growth(0, 0, len(wanted), after.count, len(after.segments), {}, drifts(after.scores))
 
 
-def missing_ids(index: str | Path) -> NDArray[np.int64]:
-    """The ids of pictures whose files are gone: of `archive#member` the archive's file counts.
-
-    Raises BeholderError where the whole folder of pictures is not there (a disk that is not mounted).
-    """
-    folder = Path(index)
-    manifest = IndexManifest.read(folder)
-    root = (folder / manifest.source).resolve()
-    if not root.is_dir():
-        remedy = "Mount or restore it; then files that are missing in it can be told."
-        raise BeholderError(f"the folder of pictures {root} is not there", "a folder", remedy)
-    held = known_keys(folder, manifest)
-    there: dict[str, bool] = {}
-    gone = []
-    for picture, key in zip(held.column("id").to_pylist(), held.column("key").to_pylist(), strict=True):
-        uri = key.partition("\0")[0]
-        archive = uri.partition("#")[0]
-        if archive not in there:
-            # A dataset on disk is a folder with this file.
-            there[archive] = (root / archive).is_file() or (root / archive / "state.json").is_file()
-        if not there[archive] and not (root / uri).is_file():
-            gone.append(picture)
-    return np.sort(np.array(gone, np.int64))
-
-
-def gone_from(index: str | Path, embeddings: str | Path) -> NDArray[np.int64]:
-    """The ids of pictures that an EMBEDDINGS folder no longer has, by uri and sha256: removed or changed."""
-    folder, source = Path(index), Embeddings(embeddings)
-    manifest = IndexManifest.read(folder)
-    prefix = relative_source(source.folder, source.manifest.source, folder, manifest.source)
-    held = known_keys(folder, manifest)
-    absent = compute.invert(compute.is_in(held.column("key"), value_set=keys_of(source, prefix)))
-    return np.sort(held.filter(absent).column("id").to_numpy())
-
-
-def merge(index: str | Path, others: Sequence[str | Path]) -> Growth:
-    """Takes the pictures of other indexes into this one, under new ids; FAISS's files are copied as they are.
+def merge(index: str | Path, others: Sequence[str | Path], *, threads: int = 0) -> Growth:
+    """Takes the pictures of other indexes into this one, under new ids. FAISS's files are copied as they are, unless
+    scorers are among the dimensions: percentiles are an index's own, and such segments are built again.
 
     Pictures that the index has already, by uri and sha256, are left out. Raises BeholderError for an index of
-    another encoder, before anything is written.
+    another encoder, before anything is written, and for scores of another version of a scorer.
     """
     folder, added, known = Path(index), 0, 0
+    unscored: dict[str, int] = {}
     with locked(_checked(folder)):
         before = after = IndexManifest.read(folder)
         manifests = [IndexManifest.read(Path(other)) for other in others]
@@ -156,15 +145,18 @@ def merge(index: str | Path, others: Sequence[str | Path]) -> Growth:
             admit(other)  # its FAISS files become ours
         _sweep(folder, before)
         for other, manifest in zip(others, manifests, strict=True):
-            after, more, had = _taken(folder, after, Path(other), manifest)
+            after, more, had = _taken(folder, after, Path(other), manifest, unscored, threads)
             added, known = added + more, known + had
         if added:
-            _publish(folder, replace(after, measured=_stale(before)))
-        return Growth(added, known, 0, after.count, len(after.segments))
+            after = _publish(folder, replace(after, measured=_stale(before)))
+        return Growth(added, known, 0, after.count, len(after.segments), unscored, drifts(after.scores))
 
 
-def _taken(folder: Path, before: IndexManifest, other: Path, manifest: IndexManifest) -> tuple[IndexManifest, int, int]:
-    """The manifest with the other index's segments copied in, and how many pictures were new and known."""
+def _taken(
+    folder: Path, before: IndexManifest, other: Path, manifest: IndexManifest, unscored: dict[str, int], threads: int
+) -> tuple[IndexManifest, int, int]:
+    """The manifest with the other index's segments taken in, and how many pictures were new and known; counts of
+    pictures without a score are added to `unscored`."""
     prefix = relative_source(other, manifest.source, folder, before.source)
     held, added, known, segments = known_keys(folder, before).column("key"), 0, 0, []
     offset = before.next_id
@@ -178,10 +170,22 @@ def _taken(folder: Path, before: IndexManifest, other: Path, manifest: IndexMani
         fresh = live & ~there
         if not fresh.any():
             continue
-        segment_id = _name("merge", segment.id, segment.faiss.sha256, segment.items.sha256, offset, prefix)
-        record = _copied(folder, other, segment, segment_id, opened, offset, items)
-        if not fresh.all():
-            record = replace(record, tombstones=write_tombstones(folder, segment_id, ids[~fresh] + offset))
+        rows = _fresh_rows(opened, np.flatnonzero(fresh), offset, items)
+        scores = scores_at(other, manifest, before.scores, ids[fresh])
+        rows, records, without = with_scores(folder, before, rows, scores)
+        before = replace(before, scores=records)
+        for name, count in without.items():
+            unscored[name] = unscored.get(name, 0) + count
+        segment_id = _name(
+            "merge", segment.id, segment.faiss.sha256, segment.items.sha256, offset, prefix, _said(records)
+        )
+        if before.in_index or manifest.in_index:
+            factory = grown_factory(before.factory, rows.count)
+            record = write_segment(folder, segment_id, rows, factory, _training(before, threads))
+        else:
+            record = _copied(folder, other, segment, segment_id, opened, offset, items)
+            if not fresh.all():
+                record = replace(record, tombstones=write_tombstones(folder, segment_id, ids[~fresh] + offset))
         segments.append(record)
         added += int(fresh.sum())
     after = replace(
@@ -192,6 +196,18 @@ def _taken(folder: Path, before: IndexManifest, other: Path, manifest: IndexMani
         next_id=offset + manifest.next_id if added else offset,
     )
     return after, added, known
+
+
+def _fresh_rows(opened: VectorFile, positions: NDArray[np.int64], offset: int, items: Any) -> Rows:
+    """Some rows of a segment, at positions (n,), under the ids that its items have by now."""
+    chosen, ids = items.take(positions), opened.ids()
+
+    def blocks() -> Iterator[Block]:
+        for start in range(0, len(positions), 65536):
+            part = positions[start : start + 65536]
+            yield ids[part] + offset, opened.rows_at(part)
+
+    return Rows(len(positions), opened.dimension, blocks, chosen.schema.remove_metadata(), lambda: iter([chosen]))
 
 
 def _copied(
@@ -216,7 +232,8 @@ def compact(
     index: str | Path, *, factory: str | None = None, threads: int = 0, progress: Progress | None = None
 ) -> Growth:
     """Writes all live rows as one segment, under the ids that they have; removed rows are gone from the disk
-    then. An index of one segment with nothing removed stays as it is, unless another factory is given.
+    then. Percentiles are those of the live pictures again, and all scorers become dimensions. An index of one segment
+    with nothing removed, whose scores stand, stays as it is, unless another factory is given.
     """
     folder = Path(index)
     with locked(_checked(folder)):
@@ -224,13 +241,13 @@ def compact(
         _sweep(folder, before)
         chosen = factory or compacted_factory(before)
         plain = len(before.segments) == 1 and before.segments[0].tombstones is None
-        if (plain and chosen == before.factory) or not before.count:
+        if (plain and chosen == before.factory and not pending(before)) or not before.count:
             if not before.count and before.segments:
                 _publish(folder, replace(before, segments=()))
             return Growth(0, 0, 0, before.count, min(len(before.segments), before.count))
-        rows = live_rows(folder, before)
+        rows, records = refreshed(folder, before, live_rows(folder, before))
         was = [[s.id, s.tombstones.sha256 if s.tombstones else ""] for s in before.segments]
-        segment_id = _name("compact", was, chosen, before.settings)
+        segment_id = _name("compact", was, chosen, before.settings, _said(records))
         segment = write_segment(folder, segment_id, rows, chosen, _training(before, threads), progress)
         after = replace(
             before,
@@ -239,9 +256,26 @@ def compact(
             parameters=before.parameters if chosen == before.factory else first_parameters(chosen),
             segments=(segment,),
             measured=_stale(before),
+            scores=tuple(record if chosen == before.factory else replace(record, steps={}) for record in records),
         )
         _publish(folder, after)
         return Growth(0, 0, sum(s.count for s in before.segments) - before.count, after.count, 1)
+
+
+def add_scores(index: str | Path, column: ScoreColumn) -> ScoreRecord:
+    """Puts scores on a built INDEX, by sha256: for filters, sorting and re-ranking at once, and for beauty weights
+    after `compact`. Its record: `count` says how many pictures have one.
+
+    Raises BeholderError for a column that knows no picture of the index, or another version of a scorer that is among
+    its dimensions.
+    """
+    folder = Path(index)
+    with locked(_checked(folder)):
+        before = IndexManifest.read(folder)
+        _sweep(folder, before)
+        after, record = with_column(folder, before, column)
+        _publish(folder, after)
+        return record
 
 
 def grown_factory(factory: str, count: int) -> str:
@@ -315,16 +349,28 @@ def _stale(manifest: IndexManifest) -> dict[str, Any] | None:
     return None if manifest.measured is None else {**manifest.measured, "stale": True}
 
 
-def _publish(folder: Path, manifest: IndexManifest) -> None:
+def _said(records: Iterable[ScoreRecord]) -> list[list[Any]]:
+    """What a segment's name says of scores."""
+    return [[record.name, record.file.sha256, record.in_index] for record in records]
+
+
+def _publish(folder: Path, manifest: IndexManifest) -> IndexManifest:
+    """Writes the manifest, with what its scores have drifted to, and returns it."""
+    manifest = with_drift(folder, manifest)
     manifest.write(folder)
     remember(folder)
     _sweep(folder, manifest)
+    return manifest
 
 
 def _sweep(folder: Path, manifest: IndexManifest) -> None:
     """Removes what the manifest does not name: replaced segments, old lists of removed ids, the remains of a
     killed run. The caller holds the lock."""
     (folder / f".{MANIFEST}.tmp").unlink(missing_ok=True)
+    columns = {record.file.path for record in manifest.scores}
+    for path in folder.glob(f"{SCORES}/*"):
+        if path.relative_to(folder).as_posix() not in columns:
+            path.unlink()
     named = {segment.id: {Path(file.path).name for file in segment.files} for segment in manifest.segments}
     for segment in (folder / "segments").glob("*"):
         if segment.name not in named:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from .errors import BeholderError
 from .segment_writer import Rows
 from .segments import IndexManifest, SegmentRecord, read_tombstones
 from .shards import ITEM_COLUMNS, Embeddings, ShardRecord, read_items
@@ -130,3 +131,38 @@ def _first_id(folder: Path, manifest: IndexManifest, segment: SegmentRecord) -> 
     """Ranges of ids of segments do not meet: each was numbered from next_id on."""
     ids, _ = next(VectorFile(folder / segment.vectors.path, manifest.dimension).blocks(1), (np.zeros(1, np.int64), 0))
     return int(ids[0])
+
+
+def missing_ids(index: str | Path) -> NDArray[np.int64]:
+    """The ids of pictures whose files are gone: of `archive#member` the archive's file counts.
+
+    Raises BeholderError where the whole folder of pictures is not there (a disk that is not mounted).
+    """
+    folder = Path(index)
+    manifest = IndexManifest.read(folder)
+    root = (folder / manifest.source).resolve()
+    if not root.is_dir():
+        remedy = "Mount or restore it; then files that are missing in it can be told."
+        raise BeholderError(f"the folder of pictures {root} is not there", "a folder", remedy)
+    held = known_keys(folder, manifest)
+    there: dict[str, bool] = {}
+    gone = []
+    for picture, key in zip(held.column("id").to_pylist(), held.column("key").to_pylist(), strict=True):
+        uri = key.partition("\0")[0]
+        archive = uri.partition("#")[0]
+        if archive not in there:
+            # A dataset on disk is a folder with this file.
+            there[archive] = (root / archive).is_file() or (root / archive / "state.json").is_file()
+        if not there[archive] and not (root / uri).is_file():
+            gone.append(picture)
+    return np.sort(np.array(gone, np.int64))
+
+
+def gone_from(index: str | Path, embeddings: str | Path) -> NDArray[np.int64]:
+    """The ids of pictures that an EMBEDDINGS folder no longer has, by uri and sha256: removed or changed."""
+    folder, source = Path(index), Embeddings(embeddings)
+    manifest = IndexManifest.read(folder)
+    prefix = relative_source(source.folder, source.manifest.source, folder, manifest.source)
+    held = known_keys(folder, manifest)
+    absent = compute.invert(compute.is_in(held.column("key"), value_set=keys_of(source, prefix)))
+    return np.sort(held.filter(absent).column("id").to_numpy())

@@ -4,8 +4,10 @@ Over a Flat index the answer is that of exact_search to the last digit, whatever
 device, the number of segments and what was removed from them. See segment_reader.py for how.
 """
 
+import copy
 import threading
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,13 @@ class Index:
         if not known.all():
             raise BeholderError(f"id {ids[~known][0]} is not in {self.folder}", "ids that a search returned")
         return places
+
+    def with_spread(self, spread: dict[str, Any]) -> "Index":
+        """The same open index with another spread of relevance, before its manifest says so."""
+        other = copy.copy(self)
+        other.manifest = replace(self.manifest, spread=spread)
+        other._scores = Scores(self.folder, other.manifest)
+        return other
 
     def searches_exactly(self, beauty: Mapping[str, float]) -> bool:
         """Whether beauty weights make an approximate index score all rows: beyond +-4 in all, and where no search

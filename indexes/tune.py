@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .beauty_tune import beauty_records, measured_spread
 from .errors import BeholderError, ConditionFailed
 from .factories import parse
 from .fit import Fit, fit
@@ -69,11 +70,15 @@ def tune_index(
     *,
     query_vectors: NDArray[Any] | None = None,
     query_kind: str = "vectors",
+    text_vectors: NDArray[Any] | None = None,
     knn_recall: float | None = None,
     threads: int = 0,
 ) -> IndexManifest:
     """Chooses the search parameters again, with new queries (Q, D) or those that the index keeps, and returns
     the new manifest. The target is the old one unless given.
+
+    With text queries, or generic ones (text_vectors (T, D)) where the others are no texts, the spread of relevance is
+    measured again, and the search parameters of beauty weights are chosen.
 
     Raises ConditionFailed, and changes nothing, where the target is out of reach.
     """
@@ -96,7 +101,15 @@ def tune_index(
         if query_vectors is not None and given is not None:
             settings["queries"] = write_queries(folder, given[0], query_kind)
         parameters = dict(found.chosen.parameters)
-        return _published(folder, replace(before, settings=settings, parameters=parameters), kept)
+        after = replace(before, settings=settings, parameters=parameters)
+        texts = given if given is not None and given[1] == "text" else None
+        if texts is None and text_vectors is not None:
+            texts = unit_queries(text_vectors, before.dimension), "generic"
+        if texts is not None:
+            spread = measured_spread(*texts, index.blocks(), len(index))
+            scores = beauty_records(index.with_spread(spread), *texts, target, threads=threads)
+            after = replace(after, spread=spread, scores=scores)
+        return _published(folder, after, kept)
 
 
 def remeasure(folder: str | Path, *, threads: int = 0) -> IndexManifest:
