@@ -7,11 +7,18 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import pytest
 
+from indexes import faiss_build
 from indexes.errors import BeholderError, ConditionFailed
+from indexes.list_tasks import nearest_lists
+from indexes.manifest import record_file
+from indexes.shards import EmbeddingsManifest, write_shard
 from retrieval.cluster import RETRIES, Cluster
 from tests.conftest import ROOT, write_pictures
+from tests.retrieval.served import RECORD, items_of, unit_rows
 from tests.retrieval.test_pipeline import contents
 
 CHILD = """
@@ -120,3 +127,49 @@ def test_embedding_with_a_killed_worker_gives_the_bytes_of_one_machine(tmp_path:
     os.kill((set(workers_at_work()) - others).pop(), signal.SIGKILL)
     assert child.wait(timeout=500) == 0
     assert contents(tmp_path / "there") == contents(tmp_path / "here")
+
+
+MARK = "BEHOLDER_TEST_MARK"  # in the environment, which workers share: a file that the first killed worker leaves
+
+
+def dying_once(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
+    mark = Path(os.environ[MARK])
+    (mark.parent / f"begun-{os.getpid()}-{time.monotonic_ns()}").touch()
+    if not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return nearest_lists(rows, centres)
+
+
+def built(place: str) -> None:
+    from indexes.build import IndexConfig, build_index
+
+    folder, config = Path(place), IndexConfig("IVF40,SQ8")
+    build_index(folder / "emb", folder / "here", config)
+    os.environ[MARK] = str(folder / "marks" / "killed")
+    faiss_build.nearest_lists = dying_once
+    with Cluster("local") as cluster:
+        build_index(folder / "emb", folder / "there", config, tasks=cluster)
+    begun = list((folder / "marks").glob("begun-*"))
+    assert len(begun) == 8 + 1, begun  # a block a shard, and one of them twice
+    for path in sorted((folder / "here").rglob("*.*")):
+        if path.is_file() and path.name != ".lock":
+            assert (folder / "there" / path.relative_to(folder / "here")).read_bytes() == path.read_bytes(), path
+    print("done")
+
+
+@pytest.mark.campaign
+def test_an_index_built_on_a_cluster_is_the_same_bytes_though_a_worker_is_killed(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    (tmp_path / "marks").mkdir()
+    (tmp_path / "emb").mkdir()
+    shards, rows = [], unit_rows(4000)
+    for number, start in enumerate(range(0, 4000, 500)):
+        items = items_of(tmp_path, [f"{row}.jpg" for row in range(start, start + 500)])
+        ids = np.arange(start, start + 500)
+        items = items.set_column(0, "id", pa.array(ids))
+        shards.append(write_shard(tmp_path / "emb", number, ids, rows[start : start + 500], items))
+    (tmp_path / "emb" / "rejected.jsonl").write_bytes(b"")
+    rejected = record_file(tmp_path / "emb", "rejected.jsonl")
+    EmbeddingsManifest(RECORD, "../pictures", 4000, rejected, tuple(shards), 4000, {}).write(tmp_path / "emb")
+    assert "done" in run_child("built", tmp_path)
