@@ -36,6 +36,10 @@ def build(
     model: Model = None,
     threads: Threads = 0,
     seed: Annotated[int, typer.Option(help="Of training and of samples.")] = 0,
+    score: Annotated[
+        list[str] | None, typer.Option(help="Scorer whose scores become a dimension, for --beauty; repeatable.")
+    ] = None,
+    default_scorer: Annotated[str, typer.Option(help="The one of them that --beauty without a name means.")] = "",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an index of other embeddings.")] = False,
     ray: Annotated[
         str | None,
@@ -55,6 +59,7 @@ def build(
 
     from .clip_layout import as_embeddings
     from .cluster import Cluster
+    from .index_scores import generic_vectors
     from .progress import progress_line
 
     if like is not None and factory != "auto":
@@ -67,21 +72,26 @@ def build(
         memory=parse_size(memory) if memory else 0,
         device=device,
         measure=True,
+        scorers=tuple(score or ()),
+        default_scorer=default_scorer,
     )
     with (
         as_embeddings(embeddings, index, model, device) as source,
         nullcontext() if ray is None else Cluster(ray) as tasks,
         progress_line("vectors") as progress,
     ):
-        vectors = None
+        vectors, texts, name = None, None, model or Embeddings(source).manifest.encoder.name
         if queries is not None or query_vectors is not None:
-            vectors = encoded_queries(queries, query_vectors, model or Embeddings(source).manifest.encoder.name)
+            vectors = encoded_queries(queries, query_vectors, name)
+        if config.scorers and queries is None:
+            texts = generic_vectors(name, "without an encoder the spread of relevance is not known: no --beauty")
         manifest = build_index(
             source,
             index,
             config,
             query_vectors=vectors,
             query_kind="text" if queries is not None else "vectors",
+            text_vectors=texts,
             like=like,
             overwrite=overwrite,
             tasks=tasks,
@@ -100,11 +110,13 @@ def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: 
     """
     from indexes.segments import IndexManifest
 
+    from .index_scores import print_scores
+
     manifest = IndexManifest.read(index)
     if as_json:
         print(json.dumps(asdict(manifest)))
         return
-    size = sum(file.bytes for segment in manifest.segments for file in segment.files)
+    size = sum(file.bytes for file in manifest.files)
     encoder = manifest.encoder
     print(f"pictures    {manifest.count}, of {(index / manifest.source).resolve()}")
     print(f"encoder     {encoder.name}, {encoder.width}-d")
@@ -115,6 +127,7 @@ def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: 
     print(f"memory      {held / 1e6:.1f} MB, {per_vector:.1f} bytes per vector")
     _print_parameters(manifest)
     _print_measured(manifest, whole=True)
+    print_scores(manifest, whole=True)
     if manifest.calibration is not None:
         from indexes.calibration import Calibration
 
@@ -139,11 +152,19 @@ def tune(
     from indexes.segments import IndexManifest
     from indexes.tune import tune_index
 
-    vectors = None
+    from .index_scores import generic_vectors
+
+    before = IndexManifest.read(index)
+    vectors, texts, name = None, None, model or before.encoder.name
     if queries is not None or query_vectors is not None:
-        vectors = encoded_queries(queries, query_vectors, model or IndexManifest.read(index).encoder.name)
+        vectors = encoded_queries(queries, query_vectors, name)
+    kept = before.settings.get("queries") or {"kind": ""}
+    if before.in_index and queries is None and (vectors is not None or kept["kind"] != "text"):
+        texts = generic_vectors(name, "without an encoder the spread of relevance stays as it was")
     kind = "text" if queries is not None else "vectors"
-    manifest = tune_index(index, query_vectors=vectors, query_kind=kind, knn_recall=knn_recall, threads=threads)
+    manifest = tune_index(
+        index, query_vectors=vectors, query_kind=kind, text_vectors=texts, knn_recall=knn_recall, threads=threads
+    )
     manifest, cut_off = _calibrated(index, manifest, model, again=True)
     _print_built(index, manifest, as_json, cut_off)
 
@@ -202,12 +223,15 @@ def _print_built(index: Path, manifest: "IndexManifest", as_json: bool, cut_off:
     """Prints what was built. Raises ConditionFailed where it misses its target: a factory that was given."""
     from indexes.errors import ConditionFailed
 
+    from .index_scores import print_scores
+
     if as_json:
         print(json.dumps(asdict(manifest)))
     else:
         print(f"{index}: {manifest.count} pictures, {manifest.factory}")
         _print_parameters(manifest)
         _print_measured(manifest, whole=False)
+        print_scores(manifest, whole=False)
         print(f"cut-off     {cut_off}")
     measured = manifest.measured
     if measured and measured["knn_recall"] < measured["target"]:

@@ -89,7 +89,8 @@ def compact(
     threads: Threads = 0,
     as_json: Json = False,
 ) -> None:
-    """Write an index of many parts, or with removed pictures, as one part; ids stay.
+    """Write an index of many parts, or with removed pictures, as one part; ids stay. Scores that came later become
+    dimensions, for --beauty.
 
     Example: beholder index compact pictures.index
     """
@@ -97,14 +98,19 @@ def compact(
     from indexes.search import IndexManifest
     from indexes.tune import tune_index
 
+    from .index_scores import generic_vectors
     from .progress import progress_line
 
     before = IndexManifest.read(index)
     with progress_line("vectors") as progress:
         growth = run(index, factory=factory, threads=threads, progress=progress)
     after = IndexManifest.read(index)
-    if after.factory != before.factory and after.parameters and after.count > 1:
-        tune_index(index, threads=threads)
+    others = [record.name for record in after.in_index] != [record.name for record in before.in_index]
+    if after.count > 1 and ((after.factory != before.factory and after.parameters) or others):
+        texts = None
+        if after.in_index and (after.settings.get("queries") or {"kind": ""})["kind"] != "text":
+            texts = generic_vectors(after.encoder.name, "without an encoder the spread of relevance is not known")
+        tune_index(index, text_vectors=texts, threads=threads)
     _report(index, growth, as_json, threads)
 
 
@@ -153,6 +159,8 @@ def _report(index: Path, growth: "Growth", as_json: bool, threads: int) -> None:
     from indexes.search import IndexManifest
     from indexes.tune import remeasure
 
+    from .index_scores import print_growth
+
     manifest = IndexManifest.read(index)
     if manifest.measured is not None and manifest.measured.get("stale") and manifest.count > 1:
         manifest = remeasure(index, threads=threads)
@@ -164,6 +172,7 @@ def _report(index: Path, growth: "Growth", as_json: bool, threads: int) -> None:
         f"{index}: {growth.count} pictures in {growth.segments} segment(s) "
         f"({growth.added} added, {growth.known} known already, {growth.removed} removed)"
     )
+    print_growth(growth)
     if measured is None or "knn_recall" not in measured:
         return
     print(
