@@ -86,16 +86,7 @@ def read_manifest(
     Raises FormatError for no folder, no manifest, no JSON, another kind, or a newer format.
     """
     path = folder / MANIFEST
-    if not folder.is_dir():
-        raise FormatError(f"there is no folder {folder}", f"a folder of kind {kind}", "Check the path.")
-    if not path.is_file():
-        raise FormatError(
-            f"{folder} has no {MANIFEST}", f"a finished {kind} folder", "Check the path, or finish making it."
-        )
-    try:
-        content: Any = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise FormatError(f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again.") from error
+    content = _content(folder, kind)
     if not isinstance(content, dict) or content.get("kind") != kind:
         found = content.get("kind", "nothing") if isinstance(content, dict) else "no object"
         raise FormatError(f"{folder} is of kind {found}", kind, "Check the path.")
@@ -108,3 +99,25 @@ def read_manifest(
         content = (upgrades or {})[number](content)
         number += 1
     return dict(content)
+
+
+def read_kind(folder: Path, expected: str) -> str:
+    """The kind of a folder of ours, "" where its manifest names none. Raises FormatError with what was `expected` for
+    no folder, no manifest or no JSON."""
+    content = _content(folder, expected)
+    kind = content.get("kind") if isinstance(content, dict) else None
+    return kind if isinstance(kind, str) else ""
+
+
+def _content(folder: Path, kind: str) -> Any:
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise FormatError(f"there is no folder {folder}", f"a folder of kind {kind}", "Check the path.")
+    if not path.is_file():
+        raise FormatError(
+            f"{folder} has no {MANIFEST}", f"a finished {kind} folder", "Check the path, or finish making it."
+        )
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError as error:
+        raise FormatError(f"{path} is not JSON ({error})", f"a {kind} manifest", "Make the folder again.") from error

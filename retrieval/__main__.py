@@ -14,6 +14,7 @@ from indexes.errors import BeholderError
 VERBS = {
     "demo": "retrieval.cli:demo",
     "embed": "retrieval.cli:embed",
+    "score": "retrieval.score_cli:score",
     "index": "retrieval.index_cli:app",
     "search": "retrieval.search_cli:search",
     "rewrite": "retrieval.rewrite_cli:rewrite",

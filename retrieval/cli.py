@@ -30,6 +30,9 @@ def embed(
     ray: Annotated[
         str | None, typer.Option(help="Ray cluster that does the work: auto, local or HOST:PORT.", metavar="[ADDRESS]")
     ] = None,
+    score: Annotated[
+        list[str] | None, typer.Option(help="Scorer of the pictures (repeatable); see `beholder models`.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Turn pictures into vectors; again on a grown source embeds only what is new.
@@ -47,10 +50,22 @@ def embed(
     config = EmbedConfig(
         model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels, ray
     )
+    if score:
+        from .scorers import load_scorer
+        from .scoring import ScoreConfig, score_embeddings
+
+        scoring = ScoreConfig(tuple(score), workers, max_bad_share, max_pixels)
+        for name in score:
+            load_scorer(name)  # a wrong name is better known before the pictures are embedded than after
     with progress_line("pictures") as progress:
         report = run(source, embeddings, config, progress=progress)
+    scored = []
+    if score:
+        with progress_line("pictures scored") as progress:
+            scored = score_embeddings(embeddings, scoring, progress)
     if as_json:
-        print(json.dumps({**vars(report), "pictures_per_s": report.pictures_per_s}))
+        told = {**vars(report), "pictures_per_s": report.pictures_per_s}
+        print(json.dumps({**told, "scores": [vars(one) for one in scored]} if score else told))
         return
     for note in report.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -63,6 +78,8 @@ def embed(
     if report.embedded:
         stages = ", ".join(f"{stage} {seconds:.1f} s" for stage, seconds in report.seconds.items())
         print(f"{report.pictures_per_s:.1f} pictures/s; {report.wall_s:.1f} s in all; {stages}")
+    for one in scored:
+        print(one.line())
 
 
 def demo(
@@ -78,18 +95,24 @@ def demo(
 
 
 def models(as_json: Json = False) -> None:
-    """List the encoders: in the box, and recommended ones to download.
+    """List the encoders and scorers: in the box, and recommended ones to download.
 
     Example: beholder models
     """
-    from .models_table import encoders
+    from .models_table import encoders, scorers
 
-    table = encoders()
     if as_json:
-        print(json.dumps(table))
+        print(
+            json.dumps(
+                [{"kind": "encoder", **row} for row in encoders()] + [{"kind": "scorer", **row} for row in scorers()]
+            )
+        )
         return
-    for row in table:
-        print(f"{row['name']:<44} {row['width']:>5}-d  {row['size']:>7}  {row['where']:<9} {row['licence']}")
+    for row in encoders():
+        print(f"{row['name']:<44} {row['width']:>5}-d  {row['size']:>7}  {row['where']:<11} {row['licence']}")
+    print("scorers:")
+    for row in scorers():
+        print(f"{row['name']:<20} {row['reads']:<25} {row['where']:<11} {row['model']}; {row['licence']}")
 
 
 def doctor(as_json: Json = False) -> None:

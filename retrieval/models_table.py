@@ -1,9 +1,12 @@
-"""The encoders one may name: those in the box, and open_clip weights that are worth their download."""
+"""The encoders and scorers one may name: those in the box, and weights that are worth their download."""
 
 import json
 from typing import Any
 
 from .encoders import MODELS
+from .heads import PUBLISHED
+from .own_heads import BOX
+from .scorers import BOXED, LOOK
 
 # Parameters, width and licence as their publishers state them; none is downloaded before it is asked for.
 RECOMMENDED = (
@@ -33,3 +36,21 @@ def encoders() -> list[dict[str, Any]]:
     for name, width, size_text, licence in RECOMMENDED:
         rows.append({"name": name, "width": width, "size": size_text, "where": "download", "licence": licence})
     return rows
+
+
+def scorers() -> list[dict[str, Any]]:
+    """name, reads (pixels, or vectors of which encoder), model, where (in the box, download) and licence of each."""
+    rows = []
+    for name in BOXED:
+        made = json.loads((BOX / name / "manifest.json").read_bytes())
+        reads = "pixels" if made["features"] == "tower" else made["encoder"]
+        rows.append(
+            {"name": name, "reads": reads, "model": made["unit"], "where": "in the box", "licence": made["licence"]}
+        )
+    for name, (_, model, _, _, _, _) in LOOK.items():
+        rows.append({"name": name, "reads": "pixels", "model": model, "where": "in the box", "licence": "Apache-2.0"})
+    for name, head in PUBLISHED.items():
+        reads, licence = head.encoders[0], head.file.licence
+        rows.append({"name": name, "reads": reads, "model": head.model, "where": "download", "licence": licence})
+    pyiqa = {"name": "pyiqa:METRIC", "reads": "pixels", "model": "a no-reference metric of pyiqa"}
+    return [*rows, {**pyiqa, "where": "extra score", "licence": "PolyForm Noncommercial 1.0.0"}]

@@ -19,7 +19,7 @@ from indexes.shards import file_record
 
 from .encoders import MODELS, Encoder, load_encoder
 from .heads import LinearHead
-from .images import Picture, fit
+from .images import Picture, fit, shrink
 from .scorers import PIXELS, VECTORS, Scorer, ScorerCard
 from .tower_features import tower_features
 
@@ -28,6 +28,7 @@ WEIGHTS = "scorer.safetensors"
 BOX = MODELS  # scorers in the box lie beside the encoders
 TOWER = "tower"
 FORWARD = 16  # pictures in one pass through the tower
+MAX_SIDE_PX = 1024  # of a picture before it is squashed to the tower's square of about 224
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,19 @@ class HeadRecord:
 
     def card(self, checkpoint_sha256: str) -> ScorerCard:
         vectors = self.features == VECTORS
-        how = "unit vectors" if vectors else "whole picture squashed to the tower's square"
+        squashed = f"longest side at most {MAX_SIDE_PX} px (box filter), then squashed to the tower's square"
         return ScorerCard(
             name=self.name,
             kind=VECTORS if vectors else PIXELS,
             model=self.model,
-            normalisation=how,
+            normalisation="unit vectors" if vectors else squashed,
             unit=self.unit,
             source=self.source,
             licence=self.licence,
             checkpoint_sha256=checkpoint_sha256,
             encoder=self.image_fingerprint,
             encoder_names=(self.encoder,),
+            max_side_px=0 if vectors else MAX_SIDE_PX,
         )
 
 
@@ -89,9 +91,9 @@ class TowerHead:
 
 
 def whole_pictures(encoder: Encoder, pictures: Sequence[Picture]) -> NDArray[np.uint8]:
-    """uint8 (B, S, S, 3): each picture squashed to the encoder's square."""
+    """uint8 (B, S, S, 3): each picture, no side above MAX_SIDE_PX, squashed to the encoder's square."""
     square = replace(encoder.preprocessing, resize_mode="squash")
-    return np.stack([fit(Image.fromarray(picture), square) for picture in pictures])
+    return np.stack([fit(Image.fromarray(shrink(picture, MAX_SIDE_PX)), square) for picture in pictures])
 
 
 def save_head(folder: Path, record: HeadRecord, weight: NDArray[np.float32], bias: float) -> None:

@@ -10,7 +10,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,16 @@ class PictureScorer(Protocol):
 
 
 Scorer = VectorScorer | PictureScorer
+
+
+def of_vectors(scorers: Sequence[Scorer]) -> list[VectorScorer]:
+    """Those that read vectors, as their cards say."""
+    return [cast(VectorScorer, scorer) for scorer in scorers if scorer.card.kind == VECTORS]
+
+
+def of_pixels(scorers: Sequence[Scorer]) -> list[PictureScorer]:
+    """Those that read pixels, as their cards say."""
+    return [cast(PictureScorer, scorer) for scorer in scorers if scorer.card.kind == PIXELS]
 
 
 class Look:

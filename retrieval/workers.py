@@ -72,7 +72,7 @@ def run_task(task: Task) -> tuple[list[Decoded], float, float]:
     return done, reading, decoding
 
 
-def _start_worker() -> None:
+def start_worker() -> None:
     """Workers yield to the encoder, which is what the run waits for, and never outlive a killed parent."""
     os.nice(5)
     parent = multiprocessing.parent_process()
@@ -106,7 +106,7 @@ class DecodePool:
 
     def __enter__(self) -> "DecodePool":
         context = multiprocessing.get_context("spawn")  # a fork would copy torch's and FAISS's threads half alive
-        self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=_start_worker)
+        self._pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=start_worker)
         return self
 
     def __exit__(self, *_: object) -> None:
