@@ -2,8 +2,8 @@
 preferences must satisfy.
 
 Wen et al. 2024 (2406.09397): pictures are taken at intervals from the re-ranked list and arranged in a matrix; along a
-row they are ordered by aesthetics, from row to row by semantics, and pairs are read off both orders. The sizes and which
-pairs count are not public in readable form; "rows-then-columns" is our reading, the others are variants. A pair of one
+row they are ordered by aesthetics, from row to row by semantics, and pairs are read off both orders. The sizes and
+which pairs count are not public in readable form; "rows-then-columns" is our reading, the others are variants. A pair of one
 row may go against semantics and one of two rows against aesthetics: two teachers are meant to be heard.
 
 Pure. Cells of a grid are numbered along its rows: cell r * v + c.
@@ -55,12 +55,13 @@ def grid_prefer(u: int, v: int, variant: Variant = "rows-then-columns") -> NDArr
     rows, columns = np.divmod(np.arange(u * v), v)
     above, left = rows[:, None] < rows[None, :], columns[:, None] < columns[None, :]
     same_row, same_column = rows[:, None] == rows[None, :], columns[:, None] == columns[None, :]
-    if variant == "rows":
-        return same_row & left
-    if variant == "rows-then-columns":
-        return (same_row & left) | (same_column & above)
-    if variant == "product":
-        return (above | same_row) & (left | same_column) & ~(same_row & same_column)
+    pairs: dict[str, NDArray[np.bool_]] = {
+        "rows": same_row & left,
+        "rows-then-columns": (same_row & left) | (same_column & above),
+        "product": (above | same_row) & (left | same_column) & ~(same_row & same_column),
+    }
+    if variant in pairs:
+        return pairs[variant]
     raise BeholderError(f"pairs {variant!r}", f"one of {', '.join(VARIANTS)}")
 
 
@@ -91,7 +92,7 @@ def check_order(prefer: NDArray[np.bool_], what: str) -> None:
     left = np.arange(len(prefer))
     part = prefer
     while len(left):
-        free = ~part.any(axis=0)  # preferred by none of the others that are left
+        free = ~(part.any(axis=0) & part.any(axis=1))  # at an end of what is left
         if not free.any():
             raise BeholderError(f"{what} prefers {len(left)} pictures to each other in a circle", "an order")
         left, part = left[~free], part[np.ix_(~free, ~free)]
