@@ -3,8 +3,8 @@ preferences must satisfy.
 
 Wen et al. 2024 (2406.09397): pictures are taken at intervals from the re-ranked list and arranged in a matrix; along a
 row they are ordered by aesthetics, from row to row by semantics, and pairs are read off both orders. The sizes and
-which pairs count are not public in readable form; "rows-then-columns" is our reading, the others are variants. A pair of one
-row may go against semantics and one of two rows against aesthetics: two teachers are meant to be heard.
+which pairs count are not public in readable form; "rows-then-columns" is our reading, the others are variants. A pair
+of one row may go against semantics and one of two rows against aesthetics: two teachers are meant to be heard.
 
 Pure. Cells of a grid are numbered along its rows: cell r * v + c.
 """
