@@ -167,6 +167,30 @@ def cutoff(
     _finish(measure(config), out, as_json)
 
 
+@app.command()
+def aesthetics(
+    table: Annotated[Path, typer.Argument(help="TSV beside its pictures: scores, or file_1, file_2, wins_1, wins_2.")],
+    scorer: Annotated[str, typer.Option(help="Scorer; see `beholder models`.")] = "beholder-appeal",
+    score_column: Annotated[str | None, typer.Option(help="Column of people's scores; else a table of pairs.")] = None,
+    group_column: Annotated[str | None, typer.Option(help="Column of groups, each on a scale of its own.")] = None,
+    image_column: Annotated[str, typer.Option(help="Column of names.")] = "file",
+    split: Annotated[str | None, typer.Option(help="Only this split, such as test; else every row.")] = None,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Does a scorer agree with people: Spearman and pair accuracy of scores, or the share of single choices.
+
+    Example: beholder bench aesthetics pages/items.tsv --score-column mean_score --split test
+    """
+    from .aesthetics import AestheticsConfig, measure
+
+    run_name = _run_name(name, out, table)
+    config = AestheticsConfig(table, scorer, score_column, group_column, image_column, split, seed, run_name)
+    _finish(measure(config), out, as_json)
+
+
 @speed.command("embed")
 def speed_embed(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],

@@ -1,0 +1,156 @@
+"""`bench aesthetics`: does a scorer agree with people? Against mean scores of pictures, or single choices between two.
+
+Mean scores: Spearman and pair accuracy, within groups where each was judged on a scale of its own. Choices: the share of
+single choices that the scorer makes too. 95 % intervals over pictures.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from indexes.errors import BeholderError, FormatError
+from indexes.manifest import sha256_file
+from retrieval.encoders import load_encoder
+from retrieval.images import BadPicture, Picture, decode
+from retrieval.pipeline import EmbedConfig
+from retrieval.progress import progress_line
+from retrieval.scorers import Scorer, load_scorer, of_pixels, of_vectors
+
+from . import tables
+from .correlation import bootstrap_pictures, choice_agreement, pair_accuracy, spearman
+from .pictures import picture_vectors
+from .runs import Number, Run, command_of, describe_machine, portable_path
+from .stats import Interval
+
+BATCH = 16  # pictures held at once
+PAIR_COLUMNS = ("file_1", "file_2", "wins_1", "wins_2")
+
+
+@dataclass(frozen=True)
+class AestheticsConfig:
+    """Options of `bench aesthetics`: a table with --score-column, or a table of pairs."""
+
+    table: Path
+    scorer: str = "beholder-appeal"
+    score_column: str | None = None  # mean score of a picture; None: the table holds pairs and choices
+    group_column: str | None = None
+    image_column: str = "file"
+    split: str | None = None  # None = every row
+    seed: int = 0
+    name: str = "aesthetics"
+
+    def __post_init__(self) -> None:
+        if self.score_column is None and (self.group_column or self.split):
+            raise BeholderError(
+                "--group-column or --split without --score-column", "both or none", "Add --score-column."
+            )
+
+
+def measure(config: AestheticsConfig, *, scorer: Scorer | None = None) -> Run:
+    """The run record. `scorer`: one already loaded, instead of config.scorer."""
+    scorer = scorer or load_scorer(config.scorer)
+    numbers, note, pictures = _of_choices(config, scorer) if config.score_column is None else _of_scores(config, scorer)
+    return Run(
+        name=config.name,
+        command=command_of("bench aesthetics", config),
+        machine=describe_machine(),
+        seed=config.seed,
+        data={
+            "table": portable_path(config.table),
+            "table_sha256": sha256_file(config.table),
+            "split": config.split,
+            "pictures": pictures,
+            "scorer": scorer.card.name,
+            "scorer_fingerprint": scorer.card.fingerprint,
+        },
+        numbers=numbers,
+        notes=(note,),
+    )
+
+
+def _of_scores(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Number], str, int]:
+    wanted = [config.image_column, config.score_column or ""] + ([config.group_column] if config.group_column else [])
+    rows = tables.read_tsv(config.table, wanted)
+    rows, _ = tables.choose_rows(rows, config.image_column, config.split)
+    names = [row[config.image_column] for row in rows]
+    truth = np.array([_number(row[config.score_column or ""], config.table) for row in rows])
+    groups = None
+    if config.group_column:
+        labels = [row[config.group_column] for row in rows]
+        groups = np.unique(labels, return_inverse=True)[1].astype(np.int64)
+    scores = picture_scores(scorer, config.table.parent, names)
+
+    def within(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+        return None if groups is None else groups[rows]
+
+    def rank(drawn: npt.NDArray[np.int64]) -> float:
+        return spearman(scores[drawn], truth[drawn], within(drawn))
+
+    def pairs(drawn: npt.NDArray[np.int64]) -> float:
+        return pair_accuracy(scores[drawn], truth[drawn], within(drawn))
+
+    numbers = {
+        "Spearman": _of(bootstrap_pictures(rank, len(names), seed=config.seed), "", 0.0),
+        "pair accuracy": _of(bootstrap_pictures(pairs, len(names), seed=config.seed), "share", 0.5),
+    }
+    split = f" of split {config.split}" if config.split else ""
+    within_text = f", compared within {config.group_column} only" if config.group_column else ""
+    note = f"{scorer.card.name} against {config.score_column} of {len(names):,} pictures{split}{within_text}."
+    return numbers, note, len(names)
+
+
+def _of_choices(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Number], str, int]:
+    rows = tables.read_tsv(config.table, PAIR_COLUMNS)
+    names = list(dict.fromkeys(row[column] for column in PAIR_COLUMNS[:2] for row in rows))
+    places = {name: place for place, name in enumerate(names)}
+    pairs = np.array([[places[row[column]] for column in PAIR_COLUMNS[:2]] for row in rows], np.int64)
+    wins = np.array([[_number(row[column], config.table) for column in PAIR_COLUMNS[2:]] for row in rows])
+    scores = picture_scores(scorer, config.table.parent, names)
+
+    def agreement(drawn: npt.NDArray[np.int64]) -> float:
+        return choice_agreement(scores, pairs, wins, np.bincount(drawn, minlength=len(names)).astype(np.float64))
+
+    numbers = {"agreement": _of(bootstrap_pictures(agreement, len(names), seed=config.seed), "share", 0.5)}
+    note = f"{scorer.card.name} against {wins.sum():,.0f} single choices between two of {len(names):,} pictures."
+    return numbers, note, len(names)
+
+
+def picture_scores(scorer: Scorer, folder: Path, names: list[str]) -> npt.NDArray[np.float64]:
+    """(N,) scores of pictures by name under folder. Raises BeholderError for one that cannot be read."""
+    if of_vectors([scorer]):
+        encoder = load_encoder(scorer.card.encoder_names[0])
+        config = EmbedConfig(model=encoder.name)
+        vectors = picture_vectors(folder, names, encoder, config, None)
+        return of_vectors([scorer])[0].score_vectors(vectors).astype(np.float64)
+    parts: list[npt.NDArray[Any]] = []
+    with progress_line("pictures") as progress:
+        for at in range(0, len(names), BATCH):
+            parts.append(
+                of_pixels([scorer])[0].score_pictures([_read(folder / name) for name in names[at : at + BATCH]])
+            )
+            progress(min(at + BATCH, len(names)), len(names))
+    return np.concatenate(parts).astype(np.float64)
+
+
+def _read(path: Path) -> Picture:
+    try:
+        return np.asarray(decode(path.read_bytes()))
+    except (OSError, BadPicture) as error:
+        raise BeholderError(f"{path.name} cannot be read ({error})", "every picture of the table") from error
+
+
+def _number(text: str, table: Path) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = np.nan
+    if not np.isfinite(value):
+        raise FormatError(f"{table.name} holds {text!r}", "a finite number", "Mend the table.")
+    return value
+
+
+def _of(interval: Interval, unit: str, chance: float) -> Number:
+    return Number(interval.mean, unit, interval.low, interval.high, interval.n, chance)
