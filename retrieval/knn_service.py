@@ -118,6 +118,6 @@ def knn_router(service: Service) -> APIRouter:
 
 def _metadata(served: ServedIndex, row: dict[str, Any], base: str) -> dict[str, Any]:
     """The columns that clip-retrieval returns, as far as there are such."""
-    own = {name: row[name] for name in COLUMNS if row.get(name) is not None}
+    own = {name: row[name] for name in COLUMNS if name == "caption" or row.get(name) is not None}
     url = f"{base}images/{row['id']}?index={served.name}&v={row['sha256'][:12]}"
     return {"url": url, "image_path": row["uri"], **own}
