@@ -244,8 +244,8 @@ def test_every_control_has_a_name_and_results_are_announced(open_page: Open, add
     for _ in range(2):
         nameless = page.evaluate(
             """() => [...document.querySelectorAll("button, input, select, textarea, a, img")]
-              .filter((one) => one.checkVisibility())
-              .filter((one) => !(one.ariaLabel || one.textContent.trim() || one.alt || one.labels?.[0]?.textContent.trim()))
+              .filter((one) => one.checkVisibility() && !one.ariaLabel && !one.alt && !one.textContent.trim())
+              .filter((one) => !one.labels?.[0]?.textContent.trim())
               .filter((one) => !one.closest("button[aria-label]"))
               .map((one) => one.outerHTML.slice(0, 120))"""
         )
