@@ -191,6 +191,48 @@ def aesthetics(
     _finish(measure(config), out, as_json)
 
 
+@app.command()
+def rewriting(
+    table: Annotated[Path, typer.Argument(help="TSV of captions, with a header row.")],
+    text_column: Annotated[str, typer.Option(help="Column of captions; each one is a query.")] = "caption",
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
+    floor_split: Annotated[str, typer.Option(help="The split whose captions the topic floor is looked at on.")] = "dev",
+    split: Annotated[str, typer.Option(help="The split that is asked.")] = "val",
+    pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="EMBEDDINGS to read, or to make and keep.")] = None,
+    model: Annotated[str, typer.Option(help="Encoder.")] = "beholder-mini",
+    rewrite: Annotated[list[str] | None, typer.Option(help="Rewriter (repeatable): see `beholder rewrite`.")] = None,
+    scorer: Annotated[list[str] | None, typer.Option(help="Scorer of vectors, of the results (repeatable).")] = None,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What rewriters do to results: hit_rate and a scorer's percentile, as paired differences to captions as typed.
+
+    Example: beholder bench rewriting captions.tsv --splits splits.tsv --rewrite template --scorer beholder-appeal
+    """
+    from .rewriting import RewritingConfig, measure
+
+    config = RewritingConfig(
+        table=table,
+        text_column=text_column,
+        image_column=image_column,
+        splits=splits,
+        floor_split=floor_split,
+        split=split,
+        pictures=pictures,
+        embeddings=embeddings,
+        model=model,
+        rewrite=tuple(rewrite or RewritingConfig.rewrite),
+        scorer=tuple(scorer or ()),
+        seed=seed,
+        name=_run_name(name, out, Path("rewriting")),
+    )
+    _finish(measure(config), out, as_json)
+
+
 @speed.command("embed")
 def speed_embed(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
