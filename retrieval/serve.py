@@ -17,6 +17,8 @@ from indexes.errors import BeholderError
 
 from .knn_service import knn_router
 from .page import page_router
+from .rerankers import load_reranker
+from .rewrite import load_rewriter
 from .serve_config import ServeConfig
 from .served_index import ServedIndex
 from .service import Service, make_application
@@ -32,6 +34,11 @@ BACKLOG = 2048  # connections that wait to be accepted
 
 def open_service(config: ServeConfig) -> Service:
     """The service of a configuration, with its indexes open. Raises BeholderError for an index that cannot be."""
+    for _, spec in config.rerankers:
+        load_reranker(spec)
+    for _, spec in config.rewriters:
+        if not spec.startswith("hf:"):  # a model is loaded when it is first asked for
+            load_rewriter(spec)
     metrics = Metrics()
     indexes = {name: ServedIndex(name, folder, config, metrics) for name, folder in config.indexes}
     if config.preload:

@@ -27,7 +27,8 @@ def serve(
         list[str] | None, typer.Option(help="Rewriter that clients may ask for: SPEC or NAME=SPEC (repeatable).")
     ] = None,
     rerank: Annotated[
-        list[str] | None, typer.Option(help="Re-ranker that clients may ask for beside rank-mix and mmr (repeatable).")
+        list[str] | None,
+        typer.Option(help="Re-ranker that clients may ask for, as --rewrite (repeatable)."),
     ] = None,
     votes: Annotated[Path, typer.Option(help="File that votes are added to.")] = Path("beholder-votes.jsonl"),
     fetch_from: Annotated[
@@ -76,7 +77,7 @@ def serve(
         preload=preload,
         mmap=mmap,
         rewriters=tuple(named_spec(given) for given in rewrite or ()),
-        rerankers=tuple(rerank or ()),
+        rerankers=tuple(named_spec(given) for given in rerank or ()),
         fetch_from=tuple(fetch_from or ()),
         follow_links=follow_links,
         watch_s=watch,

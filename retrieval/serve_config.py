@@ -9,7 +9,9 @@ from typing import Any
 from indexes.errors import BeholderError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-RERANKERS = ("rank-mix", "mmr")  # arithmetic over the candidates: no client can do harm or run up a bill with them
+# Arithmetic over the candidates, or fixed words: no client can do harm or run up a bill with these.
+RERANKERS = ("rank-mix", "mmr")
+REWRITERS = ("none", "template")
 
 
 @dataclass(frozen=True)
@@ -27,7 +29,7 @@ class ServeConfig:
     preload: bool = False  # load encoders before answering; else with the first query that needs one
     mmap: bool | None = None  # as load_index
     rewriters: tuple[tuple[str, str], ...] = ()  # (name, spec) that clients may ask for beside none and template
-    rerankers: tuple[str, ...] = ()  # that clients may ask for beside RERANKERS
+    rerankers: tuple[tuple[str, str], ...] = ()  # (name, spec) that clients may ask for beside RERANKERS
     fetch_from: tuple[str, ...] = ()  # host names that pictures may be fetched from; none: no URL is fetched
     follow_links: bool = False  # show pictures that are links to outside the source's folder
     watch_s: float = 2.0  # seconds between looks at the manifests for a changed index; 0: only on SIGHUP
@@ -58,7 +60,8 @@ class ServeConfig:
         least |= {"max_k": 1, "max_parts": 1, "max_text": 1, "max_picture_mb": 0.001, "max_pixels": 1, "cache_mb": 0}
         low = {name: bound for name, bound in least.items() if getattr(self, name) < bound}
         wrong += [f"{name} {getattr(self, name)} (at least {bound:g})" for name, bound in low.items()]
-        for kind, given in (("rewriter", [name for name, _ in self.rewriters]), ("re-ranker", list(self.rerankers))):
+        for kind, pairs in (("rewriter", self.rewriters), ("re-ranker", self.rerankers)):
+            given = [name for name, _ in pairs]
             wrong += [f"two {kind}s named {name}" for name in sorted(set(given)) if given.count(name) > 1]
         if wrong:
             raise BeholderError(f"settings of the service: {'; '.join(wrong)}")

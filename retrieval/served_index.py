@@ -6,6 +6,7 @@ or re-ranks), and two that do not search, encode and rewrite. What is opened is 
 with the index that it began with.
 """
 
+import re
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes import load_index
+from indexes.beauty import MOST
 from indexes.duplicates import search_distinct
 from indexes.errors import BeholderError, FormatError
 from indexes.manifest import MANIFEST
@@ -24,7 +26,7 @@ from indexes.search import Index
 from .microbatch import Microbatcher, in_groups
 from .query import Query
 from .results import Answer
-from .rewrite import Rewrite, Rewriter, load_rewriter
+from .rewrite import Rewrite
 from .search_config import SearchConfig
 from .searcher import Searcher, picture_folder
 from .serve_config import RERANKERS, ServeConfig
@@ -32,7 +34,7 @@ from .service_metrics import Metrics
 from .service_pictures import PictureStore
 
 Stamp = tuple[int, int, int]
-OFFLINE = ("none", "template", "repeat")  # rewriters that ask no model
+OFFLINE = ("none", "template", "repeat", "suffix", "file")  # rewriters that ask no model
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,6 @@ class Opened:
     pictures: PictureStore
     columns: dict[str, str]  # of items: name -> type
     stamp: Stamp
-    rewriters: dict[str, Rewriter]  # by spec, those of /rewrite; filled by one thread
 
 
 class ServedIndex:
@@ -106,7 +107,7 @@ class ServedIndex:
         schema = index.items(index.live_ids()[:0]).schema
         columns = {field.name: str(field.type) for field in schema}
         self._metrics.set_pictures(self.name, len(index))
-        return Opened(index, searcher, pictures, columns, seen, {})
+        return Opened(index, searcher, pictures, columns, seen)
 
     def preload(self) -> None:
         """Loads the encoder of texts. Raises BeholderError where it does not belong to the index."""
@@ -155,13 +156,10 @@ class ServedIndex:
         return in_groups(asked, lambda one: None, lambda group: list(self.opened.searcher.encoder.encode(group)))
 
     def _rewrite(self, asked: Sequence[tuple[str, str]]) -> list[Rewrite | Exception]:
-        opened = self.opened
+        searcher = self.opened.searcher
 
         def together(group: Sequence[tuple[str, str]]) -> list[Rewrite]:
-            spec = group[0][0]
-            if spec not in opened.rewriters:
-                opened.rewriters[spec] = load_rewriter(spec, encoder=opened.searcher.encoder.text_encoder())
-            return opened.rewriters[spec].rewrite([text for _, text in group])
+            return searcher.rewriter(group[0][0]).rewrite([text for _, text in group])
 
         return in_groups(asked, lambda one: one[0], together)
 
@@ -208,10 +206,12 @@ def _found(index: Index, ids: list[NDArray[np.int64]], scores: list[NDArray[np.f
 
 def lane_of(config: SearchConfig) -> str:
     """The lane in which a search waits."""
-    if config.rewrite.partition(":")[0] not in (*OFFLINE, "suffix") or not set(config.rerank) <= set(RERANKERS):
+    offline = config.rewrite.partition(":")[0] in OFFLINE
+    if not offline or any(re.split("[:@]", spec)[0] not in RERANKERS for spec in config.rerank):
         return "slow"
     plain = config.where is None and config.sort is None and not config.rerank and config.near is None
-    return "quick" if plain else "filtered"
+    within = sum(abs(weight) for _, weight in config.beauty) <= MOST  # beyond, every picture is scored
+    return "quick" if plain and within else "filtered"
 
 
 def stamp_of(folder: Path) -> Stamp:

@@ -8,7 +8,7 @@ import functools
 import logging
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from typing import Any, TypeVar
 
@@ -24,8 +24,9 @@ from indexes.errors import BeholderError, FormatError
 from .microbatch import Busy, TooLate
 from .query import Part, Query
 from .results import Answer, Result
+from .search_config import SearchConfig
 from .serve_config import ServeConfig
-from .served_index import ServedIndex
+from .served_index import ServedIndex, lane_of
 from .service_gate import BodyTooLarge
 from .service_metrics import Metrics
 from .service_pictures import NotShown
@@ -107,8 +108,22 @@ def answer_dict(service: Service, served: ServedIndex, answer: Answer, offset: i
             "rewrites": [one.to_dict() for one in answer.rewrites],
         },
         "good_match": answer.good_match,
+        "cut_off": None if answer.cut_off is None else asdict(answer.cut_off),
+        "notes": list(answer.notes),
         "results": [service.shown(served, result) for result in answer.results[offset:]],
         "seconds": dict(answer.seconds),
+    }
+
+
+def explained(served: ServedIndex, config: SearchConfig) -> dict[str, Any]:
+    """How a search was done, beside what every answer says."""
+    opened = served.opened
+    return {
+        "pictures": len(opened.index),
+        "index": opened.index.manifest.factory,
+        "encoder": opened.searcher.encoder.loaded,
+        "candidates": config.depth,
+        "lane": lane_of(config),
     }
 
 
@@ -123,7 +138,10 @@ def search_router(service: Service) -> APIRouter:
         served = service.index(asked.index)
         config = service.reader.config(asked.config, offset=asked.offset)
         answer = await served.search(await service.read_query(asked.query), config)
-        return json_response(answer_dict(service, served, answer, asked.offset))
+        content = answer_dict(service, served, answer, asked.offset)
+        if asked.explain:
+            content["explain"] = explained(served, config)
+        return json_response(content)
 
     @router.get("/search", summary="Search with words")
     async def search_words(

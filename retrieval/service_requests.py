@@ -4,6 +4,7 @@ A client names rewriters and re-rankers that the service was started with, never
 machine, a URL, or a model to load.
 """
 
+import re
 from base64 import b64decode
 from binascii import Error as BadBase64
 from collections.abc import Mapping
@@ -18,10 +19,10 @@ from indexes.errors import BeholderError
 from .fetch import fetch_picture
 from .query import NOT_WEIGHT, Part, Query
 from .search_config import SearchConfig
-from .serve_config import RERANKERS, ServeConfig
+from .serve_config import RERANKERS, REWRITERS, ServeConfig
 from .service_pictures import checked_picture
 
-REWRITERS = ("none", "template")  # that every service offers: they need no model
+RERANKER_KIND = re.compile("[:@]")  # what follows a re-ranker's kind in its spec
 STRICT = ConfigDict(extra="forbid", populate_by_name=True)
 
 
@@ -61,7 +62,7 @@ class QueryBody(BaseModel):
 
 class SearchBody(BaseModel):
     """`config` has the fields of SearchConfig: k, where, near, beauty, rewrite, rerank, candidates, sort,
-    min_relevance. offset: so many of the best are left out, for the next page."""
+    min_relevance. offset: so many of the best are left out, for the next page. explain: say how it was done."""
 
     model_config = STRICT
     index: str | None = None
@@ -109,7 +110,7 @@ class Reader:
     def __init__(self, config: ServeConfig) -> None:
         self._limits = config
         self._rewriters = {name: name for name in REWRITERS} | dict(config.rewriters)
-        self._rerankers = {*RERANKERS, *config.rerankers}
+        self._rerankers = {name: name for name in RERANKERS} | dict(config.rerankers)
 
     @property
     def rewriters(self) -> list[str]:
@@ -117,13 +118,21 @@ class Reader:
 
     @property
     def rerankers(self) -> list[str]:
-        return sorted(self._rerankers)
+        return list(self._rerankers)
 
     def rewriter(self, name: str) -> str:
         """The spec of a rewriter that clients may ask for."""
         if name not in self._rewriters:
             raise BeholderError(f"there is no rewriter {name!r} here", f"one of {', '.join(self._rewriters)}")
         return self._rewriters[name]
+
+    def reranker(self, name: str) -> str:
+        """The spec of a re-ranker that clients may ask for; those of RERANKERS may bring their share and scorer."""
+        if RERANKER_KIND.split(name)[0] in RERANKERS:
+            return name
+        if name not in self._rerankers:
+            raise BeholderError(f"there is no re-ranker {name!r} here", f"one of {', '.join(self._rerankers)}")
+        return self._rerankers[name]
 
     def query(self, body: QueryBody | str) -> Query:
         """Raises BeholderError for too many or too long parts, and for pictures that are none."""
@@ -185,8 +194,6 @@ class Reader:
         long = 4 * self._limits.max_text
         if len(config.where or "") > long or len(config.sort or "") > long:
             raise BeholderError(f"a condition of {len(config.where or ''):,} characters", f"at most {long:,}")
-        strange = [name for name in config.rerank if name not in self._rerankers]
-        if strange:
-            raise BeholderError(f"there is no re-ranker {strange[0]!r} here", f"of {', '.join(self.rerankers)}")
         candidates = max(config.candidates, depth) if config.candidates else 0
-        return replace(config, k=depth, candidates=candidates, rewrite=self.rewriter(config.rewrite))
+        chain = tuple(self.reranker(name) for name in config.rerank)
+        return replace(config, k=depth, candidates=candidates, rewrite=self.rewriter(config.rewrite), rerank=chain)

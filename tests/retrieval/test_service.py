@@ -22,6 +22,7 @@ from retrieval.query import Part, Query
 from retrieval.search_config import SearchConfig
 from retrieval.serve import application, open_service
 from retrieval.serve_config import ServeConfig, named_folder, named_spec
+from retrieval.served_index import lane_of
 from retrieval.service import Service
 from tests.conftest import write_pictures
 from tests.retrieval.served import items_of, make_index, unit_rows
@@ -122,6 +123,33 @@ def test_similar_leaves_the_picture_itself_out(client: TestClient) -> None:
 
 def test_a_condition_is_kept(client: TestClient) -> None:
     assert {one["id"] for one in searched(client, "sea", k=24, where="id < 5")} == set(range(5))
+
+
+def test_an_answer_explains_itself_where_asked(client: TestClient) -> None:
+    answer = client.post("/search", json={"query": "sea", "config": {"rerank": ["mmr:0.2"]}, "explain": True}).json()
+    explain = {"pictures": 24, "index": "Flat", "encoder": "LightTextEncoder", "candidates": 100, "lane": "filtered"}
+    assert answer["explain"] == explain
+    assert {"encode", "search", "rerank", "items"} <= set(answer["seconds"])
+    assert "explain" not in client.post("/search", json={"query": "sea"}).json()
+
+
+@pytest.mark.parametrize(
+    ("config", "lane"),
+    [
+        (SearchConfig(), "quick"),
+        (SearchConfig(rewrite="template"), "quick"),
+        (SearchConfig(beauty=(("look", 4.0),)), "quick"),
+        (SearchConfig(beauty=(("look", 3.0), ("other", -2.0))), "filtered"),
+        (SearchConfig(where="id < 3"), "filtered"),
+        (SearchConfig(near=0.9), "filtered"),
+        (SearchConfig(rerank=("rank-mix:0.3@look", "mmr")), "filtered"),
+        (SearchConfig(rerank=("mmr", "lmm:m")), "slow"),
+        (SearchConfig(rewrite="llm:m"), "slow"),
+        (SearchConfig(rewrite="hf:m", where="id < 3"), "slow"),
+    ],
+)
+def test_slow_searches_wait_in_lanes_of_their_own(config: SearchConfig, lane: str) -> None:
+    assert lane_of(config) == lane
 
 
 def test_a_rewrite_is_shown_before_and_after(client: TestClient) -> None:
