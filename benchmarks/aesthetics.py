@@ -1,7 +1,7 @@
 """`bench aesthetics`: does a scorer agree with people? Against mean scores of pictures, or single choices between two.
 
-Mean scores: Spearman and pair accuracy, within groups where each was judged on a scale of its own. Choices: the share of
-single choices that the scorer makes too. 95 % intervals over pictures.
+Mean scores: Spearman and pair accuracy, within groups where each was judged on a scale of its own. Choices: the share
+of single choices that the scorer makes too. 95 % intervals over pictures.
 """
 
 from dataclasses import dataclass
