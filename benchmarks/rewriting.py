@@ -1,9 +1,9 @@
 """`bench rewriting`: what rewriters do to a caption table's results, and whether the topic floor tells topics apart.
 
 Each caption is a query with one relevant picture; each rewriter is asked for all of them, and what it makes of them is
-ranked exactly. hit_rate says what is lost (a caption needs no beauty put in), the mean percentile of a scorer in the top
-10 what is gained, both as paired differences to the captions as they are. The floor (retrieval/rewrite_checks.py) is
-looked at on another split: captions of one picture are on one topic, captions of two pictures are not.
+ranked exactly. hit_rate says what is lost (a caption needs no beauty put in), the mean percentile of a scorer in the
+top 10 what is gained, both as paired differences to the captions as they are. The floor is looked at on another split
+(retrieval/rewrite_checks.py): captions of one picture are on one topic, captions of two pictures are not.
 """
 
 from dataclasses import dataclass

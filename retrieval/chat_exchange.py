@@ -20,7 +20,7 @@ from typing import Any, Protocol
 
 from indexes.errors import BeholderError
 
-from .chat_http import NoReply, Reply, TooLate, TooLong, post_json
+from .chat_http import NoReply, Reply, TooLate, TooLong, Unreachable, post_json
 from .chat_schema import THOUGHTS, Schema, find_json
 
 MOST_BYTES = 4 << 20  # of an answer
@@ -138,7 +138,7 @@ class Exchange:
             except NoReply as error:
                 last = f"no connection: {error}"
                 if not self._again(last):
-                    return Failure(last, hopeless=not self.client.proved)
+                    return Failure(last, hopeless=isinstance(error, Unreachable))
                 continue
             if 200 <= reply.status < 300:
                 result = self._read(reply)

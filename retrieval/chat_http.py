@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+UNREACHABLE = ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError
+
 
 @dataclass(frozen=True)
 class Reply:
@@ -27,6 +29,10 @@ class Reply:
 
 class NoReply(Exception):
     """There was no answer to read: refused, cut, too late or too long."""
+
+
+class Unreachable(NoReply):
+    """Nobody listens at the address, there is no such host, or it is not who it says: so it will be the next time."""
 
 
 class TooLate(NoReply):
@@ -58,7 +64,9 @@ def post_json(url: str, body: bytes, headers: Mapping[str, str], *, timeout_s: f
     except (OSError, http.client.HTTPException, ValueError) as error:
         if watch.late or isinstance(error, TimeoutError) or isinstance(_reason(error), TimeoutError):
             raise TooLate(f"no answer in {timeout_s:.1f} s") from error
-        raise NoReply(str(_reason(error)) or type(error).__name__) from error
+        reason = _reason(error)
+        kind = Unreachable if isinstance(reason, UNREACHABLE) else NoReply
+        raise kind(str(reason) or type(error).__name__) from error
     finally:
         timer.cancel()
     if watch.late:  # what was cut can look like an answer that ended

@@ -120,6 +120,15 @@ def test_nobody_at_the_address_is_hopeless() -> None:
     assert failure.reason.startswith("no connection")
 
 
+def test_a_host_that_does_not_exist_is_hopeless_and_a_poisoned_question_is_not(server: str) -> None:
+    failure = client("http://no-such-host.invalid/v1", "good", retries=0).ask(QUESTION)
+    assert isinstance(failure, Failure)
+    assert failure.hopeless
+    failure = client(server, "cut", retries=0).ask(QUESTION)
+    assert isinstance(failure, Failure)
+    assert not failure.hopeless
+
+
 def test_many_answers_keep_their_order_and_no_more_than_allowed_are_asked_at_once(server: str) -> None:
     questions = [Question("Say it.", f'Query: "boat {place}"', schema=SCHEMA) for place in range(12)]
     told: list[tuple[int, int]] = []
