@@ -14,6 +14,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,6 +197,7 @@ int main(int argc, char **argv) {
     address.sin_port = htons(atoi(argv[2]));
     if (inet_pton(AF_INET, argv[1], &address.sin_addr) != 1) { fprintf(stderr, "host: an IPv4 address\n"); return 2; }
     read_bodies(argv[4], argv[1], argv[2], argv[3]);
+    signal(SIGPIPE, SIG_IGN); /* a broken connection is an error to count, not the end */
     waiter = epoll_create1(0);
     for (int i = 0; i < many; i++) {
         connections[i].buffer = malloc(BUFFER);

@@ -42,7 +42,7 @@ class LoadMaker:
 
     def run(self, port: int, path: str, bodies: Path, *, connections: int, seconds: float, rate: float = 0.0) -> Load:
         """POSTs the bodies (one a line) to this machine. rate: requests/s that are due whatever the answers do; 0: each
-        connection asks again when it is answered. Raises BeholderError where nobody listens."""
+        connection asks again when it is answered. Raises BeholderError for bodies that cannot be read."""
         command = [self._program, "127.0.0.1", port, path, bodies, connections, seconds, rate]
         done = subprocess.run([str(word) for word in command], capture_output=True, text=True)
         if done.returncode:
