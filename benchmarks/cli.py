@@ -203,7 +203,7 @@ def rewriting(
     embeddings: Annotated[Path | None, typer.Option(help="EMBEDDINGS to read, or to make and keep.")] = None,
     model: Annotated[str, typer.Option(help="Encoder.")] = "beholder-mini",
     rewrite: Annotated[list[str] | None, typer.Option(help="Rewriter (repeatable): see `beholder rewrite`.")] = None,
-    scorer: Annotated[list[str] | None, typer.Option(help="Scorer of vectors, of the results (repeatable).")] = None,
+    scorer: Annotated[list[str] | None, typer.Option(help="Scorer that --embeddings holds (repeatable).")] = None,
     seed: Seed = 0,
     name: Name = None,
     out: Out = None,
@@ -231,6 +231,59 @@ def rewriting(
         name=_run_name(name, out, Path("rewriting")),
     )
     _finish(measure(config), out, as_json)
+
+
+@app.command()
+def pareto(
+    table: Annotated[Path, typer.Argument(help="TSV of captions, with a header row.")],
+    text_column: Annotated[str, typer.Option(help="Column of captions; each one is a query.")] = "caption",
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
+    split: Annotated[str, typer.Option(help="The split that is asked, and searched.")] = "val",
+    pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
+    embeddings: Annotated[Path | None, typer.Option(help="EMBEDDINGS to read, or to make and keep.")] = None,
+    scorer: Annotated[str, typer.Option(help="Scorer; of pixels: EMBEDDINGS must hold its scores.")] = "beholder-appeal",
+    beauty: Annotated[list[float] | None, typer.Option(help="Beauty weight (repeatable); else -2 to 4.")] = None,
+    share: Annotated[list[float] | None, typer.Option(help="rank-mix's share of beauty (repeatable).")] = None,
+    candidates: Annotated[int, typer.Option(help="That rank-mix re-ranks.")] = 100,
+    model: Annotated[str, typer.Option(help="Encoder.")] = "beholder-mini",
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What beauty costs in relevance: hit_rate against the percentile of results, for --beauty and rank-mix, swept.
+
+    With --out NAME.json the two curves are drawn as NAME.svg.
+
+    Example: beholder bench pareto captions.tsv --splits splits.tsv --split val --out docs/results/pareto.json
+    """
+    from indexes.manifest import write_bytes_atomic
+
+    from .pareto import SHARES, WEIGHTS, ParetoConfig, measure
+    from .plot import svg
+
+    config = ParetoConfig(
+        table=table,
+        text_column=text_column,
+        image_column=image_column,
+        splits=splits,
+        split=split,
+        pictures=pictures,
+        embeddings=embeddings,
+        scorer=scorer,
+        beauty=tuple(beauty or WEIGHTS),
+        share=tuple(share or SHARES),
+        candidates=candidates,
+        model=model,
+        seed=seed,
+        name=_run_name(name, out, Path("pareto")),
+    )
+    run, curves = measure(config)
+    _finish(run, out, as_json)
+    if out is not None:
+        drawn = svg(curves, "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10")
+        write_bytes_atomic(out.with_suffix(".svg"), drawn.encode())
 
 
 @speed.command("embed")

@@ -15,14 +15,15 @@ import numpy.typing as npt
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 from indexes.percentiles import percentiles
+from indexes.scores import found_scores, read_scores
+from indexes.shards import Embeddings
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.pipeline import EmbedConfig
 from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
 from retrieval.rewrite_checks import measured_floor
-from retrieval.scorers import load_scorer, of_vectors
 
 from . import metrics
-from .pictures import picture_vectors
+from .pictures import picture_vectors, rows_of_names
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean, paired_difference
@@ -47,7 +48,7 @@ class RewritingConfig:
     embeddings: Path | None = None
     model: str = "beholder-mini"
     rewrite: tuple[str, ...] = ("template", "suffix", "repeat")
-    scorer: tuple[str, ...] = ()  # of vectors
+    scorer: tuple[str, ...] = ()  # whose scores EMBEDDINGS holds
     seed: int = 0
     name: str = "rewriting"
 
@@ -62,7 +63,7 @@ def measure(config: RewritingConfig, *, encoder: Encoder | None = None, settings
     judged = _judgements(config, config.split)
     folder = config.pictures or config.table.parent
     vectors = picture_vectors(folder, judged.pictures, encoder, EmbedConfig(model=config.model), config.embeddings)
-    scores = {name: percentiles(_scores(name, vectors)) for name in config.scorer}
+    scores = _percentiles(config, judged)
     captions = [query.texts[0] for query in judged.queries]
     before = _asked(encoder, captions, judged, vectors, scores)
     numbers = {f"{what}, as typed": _number(values, config.seed) for what, values in before.items()}
@@ -138,12 +139,25 @@ def _asked(
     return found | {f"percentile of {name} in the top {TOP}": shares[top].mean(1) for name, shares in scores.items()}
 
 
-def _scores(name: str, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    found = of_vectors([load_scorer(name)])
-    if not found:
-        raise BeholderError(f"{name} reads pixels", "a scorer of vectors", "See `beholder models`.")
-    scored = found[0].score_vectors(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
-    return scored if found[0].card.higher_is_better else -scored
+def _percentiles(config: RewritingConfig, judged: Judgements) -> dict[str, Floats]:
+    """By scorer, the percentiles (N,) of the split's pictures among themselves, of scores that EMBEDDINGS holds."""
+    if not config.scorer:
+        return {}
+    if config.embeddings is None:
+        raise BeholderError("--scorer without --embeddings", "EMBEDDINGS with scores", "Give --embeddings.")
+    items = Embeddings(config.embeddings).items()
+    rows = rows_of_names(judged.pictures, items.column("uri").to_pylist(), config.embeddings)
+    sha256s = items.column("sha256").take(rows).to_pylist()
+    found, shares = found_scores(config.embeddings), {}
+    for name in config.scorer:
+        column = read_scores(found[name]) if name in found else None
+        known = dict(zip(column.sha256s, column.values, strict=True)) if column is not None else {}
+        if column is None or not all(sha256 in known for sha256 in sha256s):
+            remedy = f"Run `beholder score {portable_path(config.embeddings)} --scorer {name}`."
+            raise BeholderError(f"{config.embeddings.name} lacks scores of {name}", "one for each picture", remedy)
+        values = np.array([known[sha256] for sha256 in sha256s])
+        shares[name] = percentiles(values, lower_is_better=column.lower_is_better)
+    return shares
 
 
 def _judgements(config: RewritingConfig, split: str) -> Judgements:

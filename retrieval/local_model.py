@@ -6,6 +6,7 @@ fingerprint where they lie in a folder. Code that comes with a model is never ru
 
 import hashlib
 import json
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ class LocalModel:
         self._cache = AnswerCache(Path(cache)) if cache else None
         self.identity = folder_fingerprint(folder) if folder.is_dir() else name
         self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
 
     def ask_many(
         self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
@@ -47,7 +49,9 @@ class LocalModel:
         left = [place for place, result in enumerate(results) if result is None]
         for start in range(0, len(left), BATCH):
             places = left[start : start + BATCH]
-            for place, text in zip(places, self._generate([questions[place] for place in places]), strict=True):
+            with self._lock:  # threads of a service: one load, one batch at a time
+                said = self._generate([questions[place] for place in places])
+            for place, text in zip(places, said, strict=True):
                 results[place] = self._read(questions[place], text)
             if progress is not None:
                 progress(len(questions) - len(left) + start + len(places), len(questions))

@@ -74,5 +74,25 @@ def test_the_floor_is_looked_at_on_the_other_split(table: Path, encoder: Encoder
 def test_mistakes_are_said(table: Path, encoder: Encoder) -> None:
     with pytest.raises(BeholderError, match="no --rewrite"):
         RewritingConfig(table, rewrite=())
-    with pytest.raises(BeholderError, match="reads pixels"):
+    with pytest.raises(BeholderError, match="without --embeddings"):
         measure(RewritingConfig(table, scorer=("saturation",)), encoder=encoder)
+
+
+def test_percentiles_are_of_the_scores_in_embeddings(
+    table: Path, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from indexes import Embeddings
+    from indexes.scores import ScoreColumn, scores_path, write_scores
+
+    config = RewritingConfig(table, rewrite=("suffix",), embeddings=tmp_path / "e.emb", scorer=("light",))
+    with pytest.raises(BeholderError, match=r"lacks scores of light.*beholder score"):
+        measure(config, encoder=encoder)
+    sha256s = Embeddings(config.embeddings or tmp_path).items().column("sha256").to_pylist()
+    values = np.arange(len(sha256s), dtype=np.float32)
+    write_scores(scores_path(tmp_path / "e.emb", "light"), ScoreColumn("light", "f", {}, sha256s, values))
+    run = measure(config, encoder=encoder)
+    # Six pictures in the split, so the top 10 is all of them: the mean percentile is one half, whatever is asked.
+    assert run.numbers["percentile of light in the top 10, as typed"].value == pytest.approx(0.5)
+    monkeypatch.setattr("benchmarks.rewriting.TOP", 1)
+    run = measure(config, encoder=encoder)
+    assert 1 / 12 <= run.numbers["percentile of light in the top 1, as typed"].value <= 11 / 12

@@ -234,7 +234,7 @@ class Handler(BaseHTTPRequestHandler):
         self.refuse(404, "The model `missing` does not exist")
 
     def model_redirects(self, body: Any, before: int) -> None:
-        self.reply(307, b"", {"Location": f"http://127.0.0.1:{self.server.server_address[1]}/stolen"})
+        self.reply(302, b"", {"Location": f"http://127.0.0.1:{self.server.server_address[1]}/stolen"})
 
     # Models that answer what must not be used
 

@@ -95,7 +95,7 @@ def test_a_slow_server_is_left_at_the_deadline(server: str, model: str) -> None:
         ("silent", "unusable answer: nothing was said"),
         ("stubborn", "unusable answer: no JSON object: I would rather"),
         ("declines-by-field", "refused: I will not."),
-        ("redirects", "status 307"),
+        ("redirects", "status 302"),
     ],
 )
 def test_a_broken_or_hostile_server_is_a_failure_with_its_reason(server: str, model: str, reason: str) -> None:
