@@ -317,3 +317,36 @@ def test_nothing_is_imported_that_a_plain_search_does_not_need() -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
     assert rewrite_checks.cache_folder().name == "beholder"
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_a_model_says_what_is_searched_is_one_clean_line_or_the_query(seed: int) -> None:
+    generator = np.random.default_rng(seed)
+    words = [
+        "two dogs",
+        " ",
+        ", ",
+        ".",
+        "é",
+        "e\u0301",
+        "🐕",
+        "x" * 300,
+        "I'm sorry",
+        "{query}",
+        "<b>",
+        "\\",
+        "'",
+        '"',
+        "“",
+    ]
+    unseen = ["\n", "\t", "\x00", "\x1b[31m", "\u202e", "\u200b", "\ufeff", "\ud800"]
+    pieces = words + unseen
+    said = ["".join(generator.choice(pieces, generator.integers(0, 9))) for _ in range(150)]
+    drafts = [Draft(text, text if place % 2 else None) for place, text in enumerate(said)]
+    for one in Gate(ENCODER, 0.2).passed(["two dogs"] * len(said), drafts, "r"):
+        assert one.text.isprintable()
+        assert one.text == clean(one.text)
+        assert any(character.isalnum() for character in one.text)
+        assert one.text == "two dogs" or one.fallback is None
+        assert fits(ENCODER, [one.text])[0]
+        one.text.encode()  # no half of a surrogate pair
