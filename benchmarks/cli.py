@@ -242,7 +242,7 @@ def pareto(
     split: Annotated[str, typer.Option(help="The split that is asked, and searched.")] = "val",
     pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="EMBEDDINGS to read, or to make and keep.")] = None,
-    scorer: Annotated[str, typer.Option(help="Scorer; of pixels: EMBEDDINGS must hold its scores.")] = "beholder-appeal",
+    scorer: Annotated[str, typer.Option(help="Scorer; of pixels: --embeddings hold it.")] = "beholder-appeal",
     beauty: Annotated[list[float] | None, typer.Option(help="Beauty weight (repeatable); else -2 to 4.")] = None,
     share: Annotated[list[float] | None, typer.Option(help="rank-mix's share of beauty (repeatable).")] = None,
     candidates: Annotated[int, typer.Option(help="That rank-mix re-ranks.")] = 100,
