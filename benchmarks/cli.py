@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from .hpir_cli import app as hpir_app
+
 if TYPE_CHECKING:
     from .runs import Run
 
@@ -15,6 +17,7 @@ speed = typer.Typer(
     no_args_is_help=True, help="Pictures per second and queries per second, against what they could be."
 )
 app.add_typer(speed, name="speed")
+app.add_typer(hpir_app, name="hpir")
 
 Out = Annotated[Path | None, typer.Option(help="Write the run as JSON, such as docs/results/NAME.json.")]
 Name = Annotated[str | None, typer.Option(help="Name of the run; the stem of --out if not given.")]

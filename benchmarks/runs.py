@@ -143,7 +143,8 @@ def describe_machine(device: str = "cpu") -> dict[str, Any]:
 def command_of(verb: str, config: Any) -> str:
     """The command line that gives this config: fields without a default are arguments, the others options.
 
-    Options that hold their default are left out. Field names are the options' names; a boolean is a flag.
+    Options that hold their default are left out. Field names are the options' names; a boolean is a flag; a tuple is
+    an option given several times, or several arguments.
     """
     words = ["beholder", *verb.split()]
     options: list[str] = []
@@ -151,7 +152,7 @@ def command_of(verb: str, config: Any) -> str:
         value = getattr(config, field.name)
         option = "--" + field.name.replace("_", "-")
         if field.default is MISSING:
-            words.append(_word(value))
+            words += [_word(item) for item in (value if isinstance(value, tuple) else (value,))]
         elif value == field.default:
             continue
         elif isinstance(value, bool):

@@ -10,7 +10,8 @@ file is not public; ours has the parts that the paper names:
 
 One line per query and unordered pair of groups. Entry i of every list of votes, of `voters` and of `shown_order`
 belongs to one showing to one person; a person may have been shown a pair twice, which tells their self-consistency.
-"ab": group A was the upper row. `query` is the words of the query, `parts` all of it (weights, negatives, the sha256 of
+"ab": group A was the upper row. Sets made from tables (`bench hpir make`) may not know who said it or in which order the
+groups were shown: null. `query` is the words of the query, `parts` all of it (weights, negatives, the sha256 of
 pictures).
 Deliberate difference: people may say "same", which the paper's screen did not offer; a reader that wants two classes
 leaves those out and counts them.
@@ -40,8 +41,8 @@ class HpirItem:
     group_b: tuple[str, ...]
     systems: tuple[Mapping[str, Any], ...]
     votes: Mapping[str, tuple[str | None, ...]]
-    voters: tuple[str, ...]
-    shown_order: tuple[str, ...]
+    voters: tuple[str | None, ...]
+    shown_order: tuple[str | None, ...]
 
 
 def hpir_items(showings: Sequence[Showing]) -> list[HpirItem]:
@@ -88,7 +89,7 @@ def _read_item(record: Mapping[str, Any], where: str) -> HpirItem:
         raise FormatError(f"{where}: {error!r}", "an item of an HPIR set", "Export it again.") from error
     lengths = {len(item.voters), len(item.shown_order), *map(len, item.votes.values())}
     said = {choice for choices in item.votes.values() for choice in choices}
-    if len(lengths) != 1 or not said <= {*CHOICES, None} or not set(item.shown_order) <= set(ORDERS):
+    if len(lengths) != 1 or not said <= {*CHOICES, None} or not set(item.shown_order) <= {*ORDERS, None}:
         raise FormatError(f"{where}: votes, voters and orders do not fit", "one of each", "Export it again.")
     return item
 
@@ -121,5 +122,9 @@ def _item(qid: str, members: Sequence[Showing]) -> HpirItem:
 
 
 def _qid(shown: Shown) -> str:
-    groups = sorted((shown.a.group, shown.b.group))
-    return sha256_bytes(line([shown.query, shown.parts, groups]))[:16]
+    return item_id(shown.query, shown.parts, shown.a.group, shown.b.group)
+
+
+def item_id(query: str, parts: Mapping[str, Any], group_a: tuple[str, ...], group_b: tuple[str, ...]) -> str:
+    """The name of an item: the same for the same query and groups, either way round."""
+    return sha256_bytes(line([query, parts, sorted((group_a, group_b))]))[:16]
