@@ -26,8 +26,8 @@ const kept = (name, otherwise) => {
 const keep = (name, value) => localStorage.setItem(name, JSON.stringify(value));
 
 export class Compare {
-  constructor(root, { info, query, viewer, setWords }) {
-    Object.assign(this, { root, info, query, viewer, setWords });
+  constructor(root, { info, query, index, viewer, setWords }) {
+    Object.assign(this, { root, info, query, index, viewer, setWords });
     this.on = false;
     this.blind = kept("compare.blind", false);
     this.sides = null; // [{index, beauty, rewrite, rerank}, …]
@@ -49,6 +49,9 @@ export class Compare {
 
   refresh() {
     if (!hasParts(this.query())) return this.say("Say what to look for: both rows answer it.");
+    // Ids are an index's own: in another one the same number is another picture.
+    if (this.query().likes.length && this.sides.some(({ index }) => index !== this.index()))
+      return this.say(`The query has a picture of the index ${this.index()}, which another one may not have: drop its file instead.`, true);
     if (this.blind) this.refreshBlindSoon();
     else this.live.forEach((request, side) => request(side));
   }
@@ -58,7 +61,7 @@ export class Compare {
   build() {
     const { indexes } = this.info(), first = indexes[0] ?? { name: "", scorers: [], rewriters: [], rerankers: [] };
     const fitting = (side) => indexes.some(({ name }) => name === side.index);
-    const plain = { index: first.name, beauty: {}, rewrite: "none", rerank: "" };
+    const plain = { index: this.index(), beauty: {}, rewrite: "none", rerank: "" };
     const lead = first.scorers.find((scorer) => scorer.default) ?? first.scorers.find((scorer) => scorer.in_index !== false);
     this.sides ??= kept("compare.sides", null);
     if (!this.sides?.every(fitting)) this.sides = [{ ...plain, beauty: { ...this.query().beauty } }, { ...plain, beauty: lead ? { [lead.name]: 1 } : {} }];

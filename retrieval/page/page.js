@@ -12,7 +12,7 @@ import { Wall } from "./wall.js";
 
 const PAGE = 48; // pictures at once; the next ones come as the end is neared
 const TYPING_MS = 140;
-const IDEAS = ["a quiet harbour at dawn", "portrait of a woman", "a city at night", "flowers in a vase", "snow in the mountains", "an animal looking at you"];
+const IDEAS = ["sunset over the water", "portrait of a woman", "trees in autumn", "a city at night"]; // the first one is the example
 
 let query = fromParameters(new URLSearchParams(location.search));
 let info = { indexes: [] };
@@ -28,7 +28,7 @@ const wall = new Wall(list, {
   foot: () => (document.body.classList.contains("details") ? 54 : 0),
 });
 const viewer = new Viewer($("#viewer"), { similar, add: addLike, closed: (at) => wall.focus(at) });
-const compare = new Compare($("#taste"), { info: () => info, query: () => query, viewer, setWords });
+const compare = new Compare($("#taste"), { info: () => info, query: () => query, index: () => index().name, viewer, setWords });
 
 const index = () => info.indexes.find(({ name }) => name === query.index) ?? info.indexes[0] ?? { name: "", count: 0, scorers: [], columns: [] };
 
@@ -109,8 +109,10 @@ function settle() {
   history.pushState(null, "", location.href);
 }
 
+const showParts = () => showChips(chips, query, changed, (id) => `/thumbnails/${id}?${new URLSearchParams({ index: index().name })}`);
+
 function changed() {
-  showChips(chips, query, changed);
+  showParts();
   search();
 }
 
@@ -156,7 +158,7 @@ function choose(select, names, value, taken) {
 function showControls() {
   const here = index();
   words.value = query.words;
-  showChips(chips, query, changed);
+  showParts();
   const lean = (beauty) => {
     query.beauty = beauty;
     search();
@@ -189,7 +191,7 @@ function showControls() {
 
 function showIdeas() {
   const idea = (text) => make("button.idea", { type: "button", onclick: () => setWords(text) }, text);
-  $("#ideas").replaceChildren(...IDEAS.slice(1, 4).map(idea));
+  $("#ideas").replaceChildren(...IDEAS.slice(1).map(idea));
 }
 
 const THEMES = ["", "light", "dark"];
@@ -266,10 +268,11 @@ function listen() {
 function readInfo(given) {
   const listed = (columns) => (Array.isArray(columns) ? columns : Object.entries(columns ?? {}).map(([name, type]) => ({ name, type })));
   const named = (names) => (names ?? []).map((one) => one.name ?? one);
+  const scored = (scorers) => scorers.map(({ name }) => ({ name: `${name.replaceAll("-", "_")}_percentile`, type: "float" }));
   const indexes = (given.indexes ?? []).map((one) => ({
     ...one,
     scorers: one.scorers ?? [],
-    columns: listed(one.columns),
+    columns: [...listed(one.columns), ...scored(one.scorers ?? [])],
     rewriters: named(one.rewriters ?? given.rewriters),
     rerankers: named(one.rerankers ?? given.rerankers),
   }));

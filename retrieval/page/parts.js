@@ -27,8 +27,8 @@ export async function readPicture(file) {
   return { name: file.name || "pasted picture", data: address.slice(address.indexOf(",") + 1), preview: address, weight: 1 };
 }
 
-// The chips; `changed()` is called when one is changed or removed.
-export function showChips(list, query, changed) {
+// The chips; `changed()` is called when one is changed or removed; `thumbnail(id)` is the address of a picture's.
+export function showChips(list, query, changed, thumbnail) {
   const without = (key, at) => {
     query[key].splice(at, 1);
     changed();
@@ -47,7 +47,7 @@ export function showChips(list, query, changed) {
   };
   const picture = (key) => (part, at) => {
     const name = part.name ?? `picture ${part.id}`;
-    return make("li.chip.picture", {}, make("img", { src: part.preview ?? part.thumbnail, alt: "" }), make("span", {}, name), weight(part, name), remove(key, at, name));
+    return make("li.chip.picture", {}, make("img", { src: part.preview ?? part.thumbnail ?? thumbnail(part.id), alt: "" }), make("span", {}, name), weight(part, name), remove(key, at, name));
   };
   list.replaceChildren(
     ...query.pictures.map(picture("pictures")),

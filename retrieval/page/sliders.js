@@ -65,6 +65,5 @@ function slider(scorer, values, changed) {
 }
 
 function about({ card = {} }) {
-  const range = card.low !== undefined && card.low !== null ? `from ${card.low} to ${card.high}${card.unit ? ` ${card.unit}` : ""}` : "";
-  return [card.source, range, "double click: not counted"].filter(Boolean).join(" · ");
+  return [card.model, card.unit, "double click or 0: not counted"].filter(Boolean).join(" · ");
 }

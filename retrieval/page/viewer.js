@@ -70,7 +70,7 @@ export class Viewer {
       make("p.facts", {}, facts.join(" · ")),
       result.caption ? make("p.file", {}, fileName(result)) : "",
       copies,
-      scores.length ? make("p.of", {}, "higher than this share of the index, in %") : "",
+      scores.length ? make("p.of", {}, "percentile in this index") : "",
       scores.length ? bars : "",
       make(
         "div.doing",

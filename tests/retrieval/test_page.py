@@ -31,7 +31,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     index = make_collection(folder)
-    with serving(f"pictures={index}", "--votes", folder / "votes.jsonl") as address:
+    with serving(f"pictures={index}", f"again={index}", "--votes", folder / "votes.jsonl") as address:
         yield address
 
 
@@ -346,7 +346,7 @@ def test_votes_are_blind_kept_and_exported(open_page: Open, address: str, folder
     page = open_page("/?q=trees")
     page.get_by_role("button", name="Compare").click()
     page.locator(".row .open").nth(12).wait_for()  # side by side: more than one row's worth
-    assert "brightness +1" in page.locator("#taste").inner_text()
+    assert "pictures, brightness +1" in page.locator("#taste").inner_text()
     page.get_by_role("button", name="Vote blind").click()
     page.locator(".question").first.wait_for()
     titles = page.locator(".row h2")
@@ -365,8 +365,8 @@ def test_votes_are_blind_kept_and_exported(open_page: Open, address: str, folder
     page.get_by_role("table").wait_for()
     plain = ids(address, typed("trees"), k=5)
     order = "ab" if upper == plain else "ba"
-    assert titles.all_inner_texts()[order.index("a")] == "A · relevance alone"
-    assert titles.all_inner_texts()[order.index("b")] == "B · brightness +1"
+    assert titles.all_inner_texts()[order.index("a")] == "A · pictures, relevance alone"
+    assert titles.all_inner_texts()[order.index("b")] == "B · pictures, brightness +1"
     with page.expect_download() as download:
         page.get_by_text("Export votes").click()
     download.value.save_as(folder / "hpir.jsonl")
@@ -378,6 +378,19 @@ def test_votes_are_blind_kept_and_exported(open_page: Open, address: str, folder
     page.locator("body").press("n")
     page.wait_for_function("() => document.querySelector('#words').value !== 'trees'")
     page.get_by_text("1 of 12").wait_for()
+
+
+def test_two_indexes_are_compared_but_not_by_the_ids_of_one(open_page: Open, address: str) -> None:
+    like = ids(address, typed("trees"))[0]
+    page = open_page(f"/?q=trees&like={like}")
+    page.get_by_role("button", name="Compare").click()
+    sides = page.locator("fieldset.side")
+    sides.nth(1).get_by_label("Index").select_option("again")
+    page.get_by_text("drop its file instead").wait_for()
+    page.get_by_role("button", name=f"Remove picture {like}").click()
+    page.locator(".row").nth(1).locator(".open").nth(9).wait_for()
+    page.get_by_role("button", name="Vote blind").click()  # the same folder twice, so the same pictures
+    page.get_by_text("nothing to vote on").wait_for()
 
 
 def test_a_token_is_asked_for_once(browser: Any, folder: Path, address: str) -> None:
