@@ -6,6 +6,7 @@ written from them is what one machine would have written.
 """
 
 import os
+import socket
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from indexes.errors import BeholderError, ConditionFailed
 Result = TypeVar("Result")
 LOCAL = "local"
 RETRIES = 3  # of a task whose worker died; a picture that kills every decoder must end the run, not hold it for ever
+KNOCK_S = 5.0
 AHEAD = 2  # tasks given out per task that can run: the next one waits on its machine
 
 
@@ -29,23 +31,34 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         try:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes to others that was not asked for
+            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # a cluster that is gone: 20 tries took 14 minutes
             import ray
         except ImportError as error:
             raise BeholderError("ray is not installed", "the extra scale", "pip install 'beholder[scale]'") from error
         quiet: dict[str, Any] = {"logging_level": "error", "log_to_driver": False}
         if self.address == LOCAL:
             quiet |= {"include_dashboard": False}
+        self._knock()
         try:
             ray.init(address=self.address, **quiet)
         except (ConnectionError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            remedy = "Start one with `ray start --head`, or use --ray local."
-            raise BeholderError(f"no Ray cluster at {self.address} ({reason})", "a running one", remedy) from error
+            raise _no_cluster(self.address, error) from error
         self._ray: Any = ray
         return self
 
     def __exit__(self, *_: object) -> None:
         self._ray.shutdown()
+
+    def _knock(self) -> None:
+        """Raises BeholderError where nobody listens at an address that is named: Ray itself would try for minutes."""
+        address = os.environ.get("RAY_ADDRESS", "") if self.address == "auto" else self.address
+        host, _, port = address.removeprefix("ray://").rpartition(":")
+        if not host or not port.isdigit():
+            return
+        try:
+            socket.create_connection((host, int(port)), timeout=KNOCK_S).close()
+        except OSError as error:
+            raise _no_cluster(address, error) from error
 
     @property
     def cpus(self) -> int:
@@ -100,6 +113,12 @@ class Cluster:
         found = f"no machine of the cluster {self.address} has {cpus} CPUs" + (f" and {gpus} GPUs" if gpus else "")
         remedy = "Give fewer --threads (they decide the bytes), or add machines."
         raise BeholderError(found, "one that a task fits on", remedy)
+
+
+def _no_cluster(address: str, error: Exception) -> BeholderError:
+    reason = (str(error) or type(error).__name__).splitlines()[0]
+    remedy = "Start one with `ray start --head`, or use --ray local."
+    return BeholderError(f"no Ray cluster at {address} ({reason})", "a running one", remedy)
 
 
 def _guarded(function: Callable[..., Result], task: Any, *common: Any) -> tuple[Result | None, tuple[Any, ...] | None]:

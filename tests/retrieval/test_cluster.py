@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -87,6 +88,22 @@ def without_ray() -> None:
 
 def test_without_ray_the_extra_is_named() -> None:
     run_child("without_ray")
+
+
+def without_a_cluster() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        free = f"127.0.0.1:{taken.getsockname()[1]}"
+    started = time.monotonic()
+    for address, environment in ((free, ""), (f"ray://{free}", ""), ("auto", free)):
+        os.environ["RAY_ADDRESS"] = environment
+        with pytest.raises(BeholderError, match=r"no Ray cluster at .*--ray local"):
+            Cluster(address).__enter__()
+    assert time.monotonic() - started < 60
+
+
+def test_an_address_where_nobody_listens_is_said_soon() -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    run_child("without_a_cluster")
 
 
 def embedded(source: str, folder: str, ray: str) -> None:
