@@ -122,10 +122,10 @@ class _Scored:
         wanted = list(self.config.aspect) or aspects
         tied = next((aspect for aspect in wanted or ASPECTS if aspect not in aspects), None)
         if tied is not None:
-            found = (
+            problem = (
                 f"none of the {len(items):,} items of {self.set.name} has a majority for {tied}: all tie or are empty"
             )
-            raise BeholderError(found, "votes that differ", "Collect more votes, or choose another --aspect.")
+            raise BeholderError(problem, "votes that differ", "Collect more votes, or choose another --aspect.")
         found = systems(self.config.specs, questions, self.pictures)
         self.notes += [self.prefix + note for system in found for note in system.notes]
         self.data = {
@@ -198,8 +198,8 @@ class _Scored:
         half = f" Here systems differ beyond chance from about {max(halves):.0f} points." if halves else ""
         if judged.by_pictures:
             self._note(
-                f"One query: the intervals resample its {units:,} pictures, and say how far these pictures speak for others "
-                f"like them; of other queries they say nothing.{half}"
+                f"One query: the intervals resample its {units:,} pictures and say how far these speak for others like "
+                f"them; of other queries they say nothing.{half}"
             )
         elif units < SMALL:
             self._note(f"Only {units:,} queries: differences of a few points are no evidence.{half}")
