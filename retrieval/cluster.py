@@ -31,7 +31,8 @@ class Cluster:
     def __enter__(self) -> "Cluster":
         try:
             os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing goes to others that was not asked for
-            os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "1")  # a cluster that is gone: 20 tries took 14 minutes
+            if self.address != LOCAL:
+                os.environ.setdefault("RAY_NUM_REDIS_GET_RETRIES", "2")  # Ray's 20 for one that is gone: 14 minutes
             import ray
         except ImportError as error:
             raise BeholderError("ray is not installed", "the extra scale", "pip install 'beholder[scale]'") from error
