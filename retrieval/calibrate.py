@@ -23,6 +23,7 @@ from .query_encoder import check_encoder, load_text_encoder
 NULL_QUERIES = 500
 CAPTIONS = 500  # drawn by seed
 LEAST_PICTURES = 10 * DEPTH  # in fewer, the best DEPTH are more than a tenth of all
+GROWTH = 0.1  # share of pictures more or fewer with which a calibration still stands: the best ten hardly move
 NULL_SEED = 20240  # of the meaningless queries: the same for every index, so that thresholds can be compared
 
 
@@ -68,10 +69,11 @@ def calibrate_if_possible(
     folder: Path, manifest: IndexManifest, model: str, *, again: bool = False
 ) -> tuple[IndexManifest, str]:
     """(the manifest, calibrated where that can be done; one line that says so, or why not). again: even where the
-    index, as large as it is, has been calibrated."""
-    kept = manifest.calibration
-    if kept is not None and kept.get("pictures") == manifest.count and not again:
-        return manifest, told(Calibration.from_dict(kept))
+    index has been calibrated and has hardly grown since."""
+    if manifest.calibration is not None and not again:
+        kept = calibration_of(manifest, folder)
+        if abs(manifest.count - kept.pictures) <= GROWTH * kept.pictures:
+            return manifest, told(kept)
     if manifest.count < LEAST_PICTURES:
         return manifest, f"none: {manifest.count} pictures, and it takes {LEAST_PICTURES}"
     try:

@@ -47,7 +47,9 @@ def update(
     from indexes.errors import BeholderError
     from indexes.manifest import MANIFEST
     from indexes.memory import parse_size
+    from indexes.segments import IndexManifest
 
+    from .calibrate import calibrate_if_possible
     from .index_build_cli import encoded_queries
     from .pipeline import EmbedConfig
     from .progress import progress_line
@@ -80,6 +82,8 @@ def update(
 
     with progress_line("pictures") as progress:
         report = update_index(index, source, config, build=build, embeddings=embeddings, progress=progress)
+    manifest = IndexManifest.read(index)
+    _, cut_off = calibrate_if_possible(index, manifest, manifest.encoder.name)
     for note in report.embedded.notes:
         print(f"note: {note}", file=sys.stderr)
     if as_json:
@@ -93,6 +97,7 @@ def update(
         print("its segments were written as one")
     if report.measured is not None:
         _print_recall(index, report.measured)
+    print(f"cut-off {cut_off}")
 
 
 def _print_recall(index: Path, measured: Mapping[str, Any]) -> None:

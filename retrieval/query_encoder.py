@@ -34,8 +34,9 @@ class QueryEncoder:
 
     @property
     def loaded(self) -> str:
-        """The kind of encoder that reads texts, for people; "none" before one was needed."""
-        return "none" if self._text is None else type(self._text).__name__
+        """The kinds of encoder that were needed, for people; "none" before one was."""
+        kinds = [type(one).__name__ for one in (self._text, self._pictures) if one is not None]
+        return " and ".join(dict.fromkeys(kinds)) or "none"
 
     def held(self) -> TextEncoder | None:
         """What has been loaded, to be given to a newer index of the same encoder."""

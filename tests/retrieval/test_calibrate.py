@@ -79,6 +79,9 @@ def test_what_cannot_be_calibrated_is_said_and_stays(index: Path, encoder: Encod
     same, said = calibrate_if_possible(index, manifest, "no-such-encoder")
     assert same == manifest
     assert "no encoder 'no-such-encoder'" in said
+    kept = calibrate_folder(index, encoder)  # hardly grown since: no encoder is asked for
+    assert calibrate_if_possible(index, replace(kept, count=130), "no-such-encoder")[0].calibration == kept.calibration
+    assert "no-such-encoder" in calibrate_if_possible(index, replace(kept, count=140), "no-such-encoder")[1]
     _, said = calibrate_if_possible(index, replace(manifest, count=7), "no-such-encoder")
     assert said == "none: 7 pictures, and it takes 100"
     write_pictures(tmp_path / "few", 7)
