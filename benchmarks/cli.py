@@ -381,7 +381,9 @@ def speed_serve(
     ] = None,
     text_index: Annotated[Path | None, typer.Option(help="INDEX of pictures, for text queries.")] = None,
     texts: Annotated[Path | None, typer.Option(help="Text queries, one a line.")] = None,
-    text_model: Annotated[str | None, typer.Option(help="Their encoder, where not the index's own.")] = None,
+    architecture: Annotated[
+        str | None, typer.Option(help="Of open_clip: texts by random weights of it on both sides, such as ViT-B-32.")
+    ] = None,
     soak: Annotated[float, typer.Option(help="Seconds at 70 % of capacity, at the end.")] = 0.0,
     seed: Seed = 0,
     name: Name = None,
@@ -396,7 +398,7 @@ def speed_serve(
 
     run_name, connections = _run_name(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
     vectors = count, width, knn_recall, connections, seconds, repeats, clip_retrieval
-    config = SpeedServeConfig(*vectors, text_index, texts, text_model, soak, seed, run_name)
+    config = SpeedServeConfig(*vectors, text_index, texts, architecture, soak, seed, run_name)
     _finish(measure(config), out, as_json)
 
 

@@ -7,7 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +18,15 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexes.errors import BeholderError
+from indexes.errors import BeholderError, ConditionFailed
+
+from .load import Load, LoadMaker
+from .runs import Number
 
 PEER = Path(__file__).parent / "peers" / "clip_retrieval" / "run_back.py"
 BOOT_S = 300.0  # longest wait for a service to answer
 POLL_S = 0.01
+WARM_S = 1.0  # of load before anything is measured
 K = 10
 
 
@@ -45,6 +49,42 @@ class Server:
         request = urllib.request.Request(f"http://127.0.0.1:{self.port}{path}", content, headers)
         with urllib.request.urlopen(request, timeout=60) as answer:
             return json.loads(answer.read())
+
+
+def told(what: str, turns: Mapping[str, Sequence[Load]]) -> dict[str, Number]:
+    """Numbers of the turns by side. Raises ConditionFailed where an answer was an error."""
+    numbers = {}
+    for name, loads in turns.items():
+        failed = sum(load.errors for load in loads)
+        if failed:
+            raise ConditionFailed(f"{what}: {name} failed {failed} of {sum(load.requests for load in loads)} requests")
+        numbers[f"{what}, {name}"] = Number.of_repeats([load.rate for load in loads], "requests/s")
+        numbers[f"{what}, {name}, p50"] = Number.of_repeats([load.p50_ms for load in loads], "ms")
+        numbers[f"{what}, {name}, p99"] = Number.of_repeats([load.p99_ms for load in loads], "ms")
+        cores = [load.cpu_seconds / load.seconds for load in loads]
+        numbers[f"{what}, {name}, CPU of the load"] = Number.of_repeats(cores, "cores")
+    return numbers
+
+
+def in_turns(
+    maker: LoadMaker,
+    servers: Sequence[Server],
+    path: str,
+    bodies: Path,
+    *,
+    connections: int,
+    seconds: float,
+    repeats: int,
+) -> dict[str, list[Load]]:
+    """Turns of load by side, each warmed up first."""
+    turns: dict[str, list[Load]] = {server.name: [] for server in servers}
+    for server in servers:
+        maker.run(server.port, path, bodies, connections=connections, seconds=WARM_S)
+    for _ in range(repeats):
+        for server in servers:
+            turn = maker.run(server.port, path, bodies, connections=connections, seconds=seconds)
+            turns[server.name].append(turn)
+    return turns
 
 
 @contextmanager
@@ -75,11 +115,12 @@ def ours(indexes: Sequence[str], port: int, *options: str) -> list[str]:
     return [sys.executable, "-m", "retrieval", "serve", *indexes, "--port", str(port), *options]
 
 
-def clip_retrieval(python: Path, folder: Path, port: int) -> list[str]:
-    """The command of clip-retrieval's back end over a folder as `write_peer` makes it."""
+def clip_retrieval(python: Path, folder: Path, port: int, *architecture: str) -> list[str]:
+    """The command of clip-retrieval's back end over a folder as `write_peer` makes it, with a text tower of random
+    weights where an architecture is named."""
     indices = folder / "indices.json"
     indices.write_text(json.dumps({"index": str(folder)}))
-    return [str(python.absolute()), str(PEER), str(indices), str(port)]
+    return [str(python.absolute()), str(PEER), str(indices), str(port), *architecture]
 
 
 def write_peer(folder: Path, index: Any, count: int) -> Path:
@@ -95,18 +136,17 @@ def write_peer(folder: Path, index: Any, count: int) -> Path:
     return folder
 
 
+def knn_body(**asked: Any) -> bytes:
+    """What ClipClient would send, for K results and without its filters."""
+    body: dict[str, Any] = {"text": None, "image": None, "image_url": None, "embedding_input": None}
+    body |= {"deduplicate": False, "use_safety_model": False, "use_violence_detector": False, "use_mclip": False}
+    body |= {"indice_name": "index", "aesthetic_score": "", "aesthetic_weight": "", "modality": "image"}
+    return json.dumps({**body, "num_images": K, "num_result_ids": K, **asked}).encode()
+
+
 def knn_bodies(queries: npt.NDArray[np.float32]) -> list[bytes]:
-    """What ClipClient would send for each query (Q, D), for K results and without its filters."""
-    fixed: dict[str, Any] = {
-        "text": None,
-        "image": None,
-        "image_url": None,
-        "deduplicate": False,
-        "use_safety_model": False,
-    }
-    fixed |= {"use_violence_detector": False, "indice_name": "index", "use_mclip": False, "aesthetic_score": ""}
-    fixed |= {"aesthetic_weight": "", "modality": "image", "num_images": K, "num_result_ids": K}
-    return [json.dumps({**fixed, "embedding_input": [float(x) for x in row]}).encode() for row in queries]
+    """Bodies of /knn-service for queries (Q, D)."""
+    return [knn_body(embedding_input=[float(x) for x in row]) for row in queries]
 
 
 def free_port() -> int:

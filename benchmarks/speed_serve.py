@@ -5,7 +5,6 @@ turns, on the same cores as the load, whose own CPU is printed. clip-retrieval s
 it comes, and the same graph at the least effort that reaches the target; ratios are to the better of the two.
 """
 
-import json
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,22 +14,22 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from indexes.errors import BeholderError, ConditionFailed
+from indexes.errors import BeholderError
 from indexes.exact import exact_search
 
 from .clusters import Clusters
 from .index_sides import build_autofaiss, build_ours, least_effort
-from .load import Load, LoadMaker, compiled
+from .load import LoadMaker, compiled
 from .metrics import knn_recall
 from .runs import Number, Run, command_of, describe_machine
-from .serve_sides import K, Server, clip_retrieval, free_port, knn_bodies, ours, running, write_peer
+from .serve_sides import K, Server, clip_retrieval, free_port, in_turns, knn_bodies, ours, running, told, write_peer
+from .serve_texts import shared_tower_numbers, text_numbers
 from .soak import soak
 from .speed_index import write_embeddings
 from .stats import bootstrap_mean
 
 TUNING, ASKED = 1000, 1000  # text-like queries for tuning, and others for recall and load
 MEMORY = 4 << 30  # bytes that either build may use
-WARM_S = 1.0  # of load before anything is measured
 PATH = "/knn-service"
 
 
@@ -47,7 +46,7 @@ class SpeedServeConfig:
     clip_retrieval: Path | None = None  # the Python of an environment that has it
     text_index: Path | None = None  # an INDEX for text queries
     texts: Path | None = None  # text queries, one a line
-    text_model: str | None = None  # encoder of text queries, where not the index's own
+    architecture: str | None = None  # of open_clip: text queries by random weights of it, on both sides
     soak: float = 0.0  # seconds at 70 % of capacity
     seed: int = 0
     name: str = "speed-serve"
@@ -61,8 +60,8 @@ class SpeedServeConfig:
             wrong.append(f"knn_recall {self.knn_recall} (above 0, at most 1)")
         if self.clip_retrieval is not None and not self.clip_retrieval.is_file():
             wrong.append(f"clip_retrieval {self.clip_retrieval} (the python of its environment)")
-        if (self.text_index is None) != (self.texts is None):
-            wrong.append("one of text_index and texts without the other")
+        if self.texts is None and (self.text_index is not None or self.architecture is not None):
+            wrong.append("text_index or architecture without texts")
         if wrong:
             raise BeholderError(", ".join(wrong), "", "Correct the options.")
 
@@ -74,8 +73,10 @@ def measure(config: SpeedServeConfig) -> Run:
         place = Path(folder)
         queries, exact, started = _started(config, place, stack)
         numbers |= _vectors(config, place, maker, started, queries, exact)
+        if config.architecture is not None and config.texts is not None:
+            numbers |= shared_tower_numbers(config, place, maker, config.architecture, config.texts)
         if config.text_index is not None and config.texts is not None:
-            numbers |= _texts(config, place, maker, stack, config.text_index, config.texts)
+            numbers |= text_numbers(config, place, maker, config.text_index, config.texts)
         if config.soak:
             capacity = numbers[f"concurrency {max(config.concurrency)}, ours"].value
             numbers |= soak(maker, started[0], PATH, place / "bodies", seconds=config.soak, capacity=capacity)
@@ -146,14 +147,10 @@ def _vectors(
         numbers[f"ready after start, {server.name}"] = Number(server.ready_s, "s")
         numbers[f"in memory at start, {server.name}"] = Number(server.memory() / 1e6, "MB")
     for connections in config.concurrency:
-        turns: dict[str, list[Load]] = {server.name: [] for server in servers}
-        for server in servers:
-            maker.run(server.port, PATH, bodies, connections=connections, seconds=WARM_S)
-        for _ in range(config.repeats):
-            for server in servers:
-                turn = maker.run(server.port, PATH, bodies, connections=connections, seconds=config.seconds)
-                turns[server.name].append(turn)
-        numbers |= _told(f"concurrency {connections}", turns)
+        turns = in_turns(
+            maker, servers, PATH, bodies, connections=connections, seconds=config.seconds, repeats=config.repeats
+        )
+        numbers |= told(f"concurrency {connections}", turns)
         if len(servers) > 1:
             others = zip(*(turns[server.name] for server in servers[1:]), strict=True)
             ratios = [
@@ -163,47 +160,6 @@ def _vectors(
             numbers[f"concurrency {connections}, ours / best of clip-retrieval"] = Number.of_repeats(ratios, "")
     for server in servers:
         numbers[f"in memory after the load, {server.name}"] = Number(server.memory() / 1e6, "MB")
-    return numbers
-
-
-def _told(what: str, turns: dict[str, list[Load]]) -> dict[str, Number]:
-    """Numbers of the turns by side. Raises ConditionFailed where an answer was an error."""
-    numbers = {}
-    for name, loads in turns.items():
-        failed = sum(load.errors for load in loads)
-        if failed:
-            raise ConditionFailed(f"{what}: {name} failed {failed} of {sum(load.requests for load in loads)} requests")
-        numbers[f"{what}, {name}"] = Number.of_repeats([load.rate for load in loads], "requests/s")
-        numbers[f"{what}, {name}, p50"] = Number.of_repeats([load.p50_ms for load in loads], "ms")
-        numbers[f"{what}, {name}, p99"] = Number.of_repeats([load.p99_ms for load in loads], "ms")
-        cores = [load.cpu_seconds / load.seconds for load in loads]
-        numbers[f"{what}, {name}, CPU of the load"] = Number.of_repeats(cores, "cores")
-    return numbers
-
-
-def _texts(
-    config: SpeedServeConfig, place: Path, maker: LoadMaker, stack: ExitStack, index: Path, texts: Path
-) -> dict[str, Number]:
-    """Text queries over an index of pictures, one at a time and together."""
-    lines = [line for line in texts.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise BeholderError(f"{texts} is empty", "a text query per line")
-    bodies = place / "texts"
-    content = [json.dumps({"query": line, "config": {"k": K}}) for line in lines]
-    bodies.write_text("\n".join(content) + "\n", encoding="utf-8")
-    options: list[Any] = ["--preload", *(["--model", config.text_model] if config.text_model else [])]
-    port = free_port()
-    command = ours([str(index.absolute())], port, *options)
-    server = stack.enter_context(running("ours, texts", command, port, "/ready", place / "texts.log"))
-    numbers = {"ready after start, texts": Number(server.ready_s, "s")}
-    for connections in config.concurrency:
-        maker.run(port, "/search", bodies, connections=connections, seconds=WARM_S)
-        turns = [
-            maker.run(port, "/search", bodies, connections=connections, seconds=config.seconds)
-            for _ in range(config.repeats)
-        ]
-        numbers |= _told(f"texts, concurrency {connections}", {"ours": turns})
-    numbers["in memory after the load, texts"] = Number(server.memory() / 1e6, "MB")
     return numbers
 
 
