@@ -71,9 +71,8 @@ export class Compare {
     this.rows = [this.row(), this.row()];
     this.questions = make("div.questions", { hidden: true });
     const ways = make("div.ways", {}, make("div.modes", { role: "group", "aria-label": "Mode" }, mode(false, "Side by side"), mode(true, "Vote blind")));
-    if (this.blind) ways.append(this.voting());
-    const fold = make("details.settings", { open: !this.blind }, make("summary", {}, "Settings of the two rows"), settings);
-    this.root.replaceChildren(ways, this.blind ? fold : settings, this.message, ...this.rows.map(({ element }) => element), this.questions);
+    if (this.blind) ways.append(make("details.settings", {}, make("summary", {}, "Settings of the two rows"), settings), this.message, this.voting());
+    this.root.replaceChildren(ways, ...(this.blind ? [] : [settings, this.message]), ...this.rows.map(({ element }) => element), this.questions);
     if (!this.blind) this.rows.forEach(({ title }, side) => (title.textContent = this.named(side)));
     this.live = this.rows.map(({ wall }) => latestOnly((side, signal) => this.showRow(side, wall, signal)));
   }
@@ -155,7 +154,10 @@ export class Compare {
         this.viewer.closed = (shown) => wall.focus(shown);
         this.viewer.open(results, at);
       },
-      rowHeight: (width) => (narrow() ? width * 0.3 : this.blind ? Math.min(320, innerHeight * 0.32, this.shared(width)) : Math.max(150, innerHeight * 0.21)),
+      rowHeight: (width) => {
+        if (narrow()) return width * 0.3; // in lines of two or three: who votes on a phone shall see all of them
+        return this.blind ? Math.min(320, innerHeight * 0.32, this.shared(width)) : Math.max(150, innerHeight * 0.21);
+      },
       gap: () => (narrow() ? 6 : 12),
       oneRow: this.blind && !narrow(),
     });

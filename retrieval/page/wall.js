@@ -8,6 +8,7 @@ const GLIDE = { duration: 480, easing: "cubic-bezier(.22,.8,.24,1)" };
 
 export class Wall {
   // list: the <ul>. open(results, at), similar(result): what a picture's buttons do. rowHeight(): CSS pixels.
+  // oneRow: all pictures in one row that fits the width, however low it gets.
   constructor(list, { open, similar, rowHeight, gap = () => 14, foot = () => 0, oneRow = false }) {
     Object.assign(this, { list, open, similar, rowHeight, gap, foot, oneRow });
     this.results = [];
@@ -75,7 +76,8 @@ export class Wall {
     if (!this.width) return;
     const height = this.rowHeight(this.width), gap = this.gap(), foot = this.foot();
     const ratios = this.results.map((result) => (result.width > 0 && result.height > 0 ? result.width / result.height : 1.5));
-    const layout = this.oneRow ? oneRow(ratios, this.width, height, gap, foot) : justified(ratios, { width: this.width, height, gap, foot });
+    const width = this.width;
+    const layout = this.oneRow ? oneRow(ratios, width, height, gap, foot) : justified(ratios, { width, height, gap, foot });
     this.places = layout.places;
     this.list.style.height = `${layout.height}px`;
     const view = this.list.getBoundingClientRect().top;
@@ -119,7 +121,7 @@ export class Wall {
   }
 }
 
-// All pictures in a single row, as high as the width allows.
+// All pictures in a single row, of the wanted height or as high as the width allows.
 function oneRow(ratios, width, height, gap, foot) {
   const sum = ratios.reduce((total, ratio) => total + ratio, 0);
   const fitted = Math.min(height, (width - gap * (ratios.length - 1)) / (sum || 1));

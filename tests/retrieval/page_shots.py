@@ -42,7 +42,9 @@ def main(folder: Path) -> None:
         browser = running.chromium.launch(executable_path=chromium(), args=FLAGS)
         size = {"viewport": {"width": 1440, "height": 900}}
         page = browser.new_page(**size)
-        page.goto(f"{address}/?q=portrait of a woman&beauty=warmth:0.5")
+        for _ in range(3):  # the first answers load the encoder
+            page.goto(f"{address}/?q=portrait of a woman&beauty=warmth:0.5")
+            page.wait_for_load_state("networkidle")
         page.locator("#words").blur()
         shoot(page, "page-search.jpg")
         page = browser.new_page(**size, color_scheme="dark")
