@@ -100,5 +100,10 @@ def test_a_weight_gets_the_effort_of_the_steps_around_it(beauty, nprobe):
     assert found == (None if nprobe is None else {"nprobe": nprobe})
 
 
+def test_a_weight_between_two_steps_gets_the_greater_effort_of_both():
+    assert parameters_at({"c": 1.5}, {"c": steps(p1=30, p2=8, p4=9)}, {"nprobe": 3}) == {"nprobe": 30}
+    assert parameters_at({"c": 0.5}, {"c": steps(p1=2)}, {"nprobe": 3}) == {"nprobe": 3}
+
+
 def test_without_measured_steps_search_is_exact():
     assert parameters_at({"c": 1}, STEPS, {"nprobe": 3}) is None
