@@ -96,7 +96,12 @@ class Cluster:
         errors = self._ray.exceptions
         try:
             result, refused = self._ray.get(reference)
-        except (errors.WorkerCrashedError, errors.NodeDiedError, errors.OutOfMemoryError) as error:
+        except (
+            errors.WorkerCrashedError,
+            errors.NodeDiedError,
+            errors.OutOfMemoryError,
+            errors.ObjectLostError,
+        ) as error:
             raise ConditionFailed(
                 f"a task lost its worker {RETRIES + 1} times ({type(error).__name__})",
                 "workers that live",
@@ -118,7 +123,7 @@ class Cluster:
 
 def _no_cluster(address: str, error: Exception) -> BeholderError:
     reason = (str(error) or type(error).__name__).splitlines()[0]
-    remedy = "Start one with `ray start --head`, or use --ray local."
+    remedy = "Start one with `ray start --head` (if it asks for a token, set RAY_AUTH_MODE=token), or --ray local."
     return BeholderError(f"no Ray cluster at {address} ({reason})", "a running one", remedy)
 
 

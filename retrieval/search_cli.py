@@ -49,6 +49,7 @@ def search(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of the query, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
+    index_device: Annotated[str, typer.Option(help="Of the index: cpu, cuda (all GPUs) or cuda:N.")] = "cpu",
     partial: Annotated[
         bool, typer.Option("--partial", help="Of an index of parts: leave out, and name, those that are down.")
     ] = False,
@@ -96,7 +97,7 @@ def search(
 
     parts = _parts(index, model, device, partial)
     if parts is None:
-        searcher = open_searcher(index, model, device=device)
+        searcher = open_searcher(index, model, device=device, index_device=index_device)
     seconds["open"] = time.perf_counter() - started
     answers = searcher.search(asked, config) if parts is None else parts.search(asked, config)
     if where is not None and parts is None:

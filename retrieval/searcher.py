@@ -220,8 +220,15 @@ def _timed(seconds: Seconds, stage: str) -> Iterator[None]:
     seconds[stage] = seconds.get(stage, 0.0) + time.perf_counter() - started
 
 
-def open_searcher(folder: Path, model: str | None = None, *, device: str = "cpu") -> Searcher:
-    """A searcher of an INDEX folder with the encoder that its manifest names, or `model`, loaded when needed."""
+def open_searcher(
+    folder: Path, model: str | None = None, *, device: str = "cpu", index_device: str = "cpu"
+) -> Searcher:
+    """A searcher of an INDEX folder with the encoder that its manifest names, or `model`, loaded when needed. device:
+    the encoder's; index_device: the index's, as torch_exact.open_index."""
+    if index_device != "cpu":
+        from .torch_exact import open_index
+
+        return Searcher(open_index(folder, device=index_device), model=model, device=device)
     return Searcher(load_index(folder), model=model, device=device)
 
 

@@ -22,6 +22,7 @@ def serve(
     ] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of queries, where not the index's own.")] = None,
     device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
+    index_device: Annotated[str, typer.Option(help="Of the indexes: cpu, cuda (all GPUs) or cuda:N.")] = "cpu",
     preload: Annotated[bool, typer.Option("--preload", help="Load encoders at once, not with the first text.")] = False,
     rewrite: Annotated[
         list[str] | None, typer.Option(help="Rewriter that clients may ask for: SPEC or NAME=SPEC (repeatable).")
@@ -74,6 +75,7 @@ def serve(
         origins=tuple(allow_origin or ()),
         model=model,
         device=device,
+        index_device=index_device,
         preload=preload,
         mmap=mmap,
         rewriters=tuple(named_spec(given) for given in rewrite or ()),

@@ -26,6 +26,7 @@ class ServeConfig:
     origins: tuple[str, ...] = ()  # web pages of other origins that may ask, "https://example.org"; "*" for all
     model: str | None = None  # encoder of queries, where not the index's own
     device: str = "cpu"
+    index_device: str = "cpu"  # of the indexes, as torch_exact.open_index
     preload: bool = False  # load encoders before answering; else with the first query that needs one
     mmap: bool | None = None  # as load_index
     rewriters: tuple[tuple[str, str], ...] = ()  # (name, spec) that clients may ask for beside none and template

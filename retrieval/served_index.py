@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes import load_index
 from indexes.beauty import MOST
 from indexes.duplicates import search_distinct
 from indexes.errors import BeholderError, FormatError
@@ -32,6 +31,7 @@ from .searcher import Searcher, picture_folder
 from .serve_config import RERANKERS, ServeConfig
 from .service_metrics import Metrics
 from .service_pictures import PictureStore
+from .torch_exact import open_index
 
 Stamp = tuple[int, int, int]
 OFFLINE = ("none", "template", "repeat", "suffix", "file")  # rewriters that ask no model
@@ -93,7 +93,7 @@ class ServedIndex:
 
     def _open(self, before: Opened | None) -> Opened:
         seen = stamp_of(self.folder)
-        index = load_index(self.folder, mmap=self._config.mmap)
+        index = open_index(self.folder, device=self._config.index_device, mmap=self._config.mmap)
         held = None if before is None else before.searcher.encoder.held()
         old = None if before is None else before.index.manifest.encoder
         same = old is not None and old.image_fingerprint == index.manifest.encoder.image_fingerprint
