@@ -289,6 +289,30 @@ def pareto(
         write_bytes_atomic(out.with_suffix(".svg"), drawn.encode())
 
 
+@app.command()
+def negatives(
+    index: Annotated[Path, typer.Argument(help="INDEX of the table's pictures.")],
+    table: Annotated[Path, typer.Argument(help="TSV of captions, with a header row.")],
+    text_column: Annotated[str, typer.Option(help="Column of captions.")] = "caption",
+    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
+    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
+    leave_out: Annotated[str | None, typer.Option(help="The split whose pictures are not looked at.")] = "val",
+    seed: Annotated[int, typer.Option(help="Of drawn pairs and resampling.")] = 1,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """What `search A --not B` finds, by the weight of B: pictures that show A, and A without B.
+
+    Example: beholder bench negatives all.index captions.tsv --splits splits.tsv
+    """
+    from .negatives import NegativesConfig, measure
+
+    run_name = _run_name(name, out, Path("negatives"))
+    config = NegativesConfig(index, table, text_column, image_column, splits, leave_out, seed, run_name)
+    _finish(measure(config), out, as_json)
+
+
 @speed.command("embed")
 def speed_embed(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],

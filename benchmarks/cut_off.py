@@ -5,11 +5,8 @@ The index is calibrated here on captions of one split (`train`) and asked those 
 reported: the one that an index of these pictures would keep, and the one that refuses 5 % of the calibration captions.
 """
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -27,11 +24,10 @@ from retrieval.query_encoder import check_encoder
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean
+from .subjects import absent_subjects, short_subjects
 
-ABSENT, GIBBERISH = 200, 200
-COMMON = 20  # captions that name a one-word subject, at least
+GIBBERISH = 200
 DEEP = 1000  # neighbours that the compared statistics look at
-SMALL_WORDS = frozenset(["a", "an", "the", "of", "in", "on", "at", "for", "with", "and", "from"])
 Statistics = dict[str, npt.NDArray[np.float64]]
 
 
@@ -111,46 +107,6 @@ def measure(config: CutOffConfig, *, encoder: TextEncoder | None = None) -> Run:
             f"{config.calibration_split} and {calibration.null.queries} other gibberish queries.",
         ),
     )
-
-
-def absent_subjects(captions: Iterable[str], most: int = ABSENT) -> list[str]:
-    """The first `most` subjects of the list in the box of which no word is in any caption. Raises BeholderError
-    where there are none."""
-    there = {_stem(word) for caption in captions for word in _words(caption)}
-    absent = [
-        line
-        for line in _lines("absent_subjects.txt")
-        if not any(_stem(word) in there for word in _words(line) if word not in SMALL_WORDS)
-    ]
-    if not absent:
-        raise BeholderError("the captions name every absent subject", "a table of other pictures")
-    return absent[:most]
-
-
-def short_subjects(captions: Iterable[str], least: int = COMMON) -> list[str]:
-    """The one-word subjects of the list in the box that at least so many captions name. Raises BeholderError where
-    there are none."""
-    named = Counter(stem for caption in captions for stem in {_stem(word) for word in _words(caption)})
-    short = [line for line in _lines("short_subjects.txt") if named[_stem(line)] >= least]
-    if not short:
-        raise BeholderError("the captions name no subject of the list", "a table of everyday pictures")
-    return short
-
-
-def _lines(name: str) -> list[str]:
-    return files("benchmarks").joinpath(name).read_text(encoding="utf-8").splitlines()
-
-
-def _words(text: str) -> list[str]:
-    return re.findall(r"[^\W\d_]+", text.lower())
-
-
-def _stem(word: str) -> str:
-    """Plural and singular are one subject."""
-    for ending, kept in (("ies", "y"), ("es", ""), ("s", ""), ("e", "")):
-        if word.endswith(ending) and len(word) > len(ending) + 2:
-            return word.removesuffix(ending) + kept
-    return word
 
 
 def _statistics(found: npt.NDArray[np.float32], compare: bool) -> Statistics:
