@@ -79,13 +79,20 @@ function said(answer, more) {
   const spent = Object.values(answer.seconds ?? {}).reduce((sum, seconds) => sum + (typeof seconds === "number" ? seconds : 0), 0);
   const of = `${results.length.toLocaleString("en")} of ${counted(index().count, "picture")}`;
   const time = spent && !more ? ` · ${Math.max(1, Math.round(spent * 1000))} ms` : "";
-  document.body.classList.toggle("no-match", answer.good_match === false && !example);
   if (example) status.replaceChildren("For example: ", make("em", {}, IDEAS[0]));
-  else if (answer.good_match === false) status.replaceChildren("No good match", query.words.trim() ? " for " : "", query.words.trim() ? make("em", {}, query.words.trim()) : "", results.length ? ". The nearest there is:" : ".");
-  else if (!results.length) status.textContent = "No picture is left by this filter.";
-  else status.replaceChildren(`${of}${time}`);
+  else if (answer.good_match === false) status.replaceChildren("No good match", ...(query.words.trim() ? [" for ", make("em", {}, query.words.trim())] : []), ". ", nearest());
+  else if (!results.length) status.textContent = query.where.length ? "No picture is left by this filter." : "No picture was found.";
+  else status.replaceChildren(`${of}${time}${(answer.notes ?? []).map((note) => ` · ${note}`).join("")}`);
   showRewrite($("#rewritten"), answer.query?.rewrites);
   if (!more && scrollY > 40 && !document.activeElement?.closest?.("#tune")) scrollTo({ top: 0, behavior: calm() ? "auto" : "smooth" });
+}
+
+function nearest() {
+  const anyway = () => {
+    query.good = $("#good").checked = false;
+    search();
+  };
+  return make("button.plain.inline", { type: "button", onclick: anyway }, "Show the nearest anyway");
 }
 
 function failed(error) {

@@ -1,7 +1,7 @@
 // The wall of pictures: justified rows, tiles that glide to their new places when the order changes, arrow keys.
 
 import { thumbnailOf } from "./api.js";
-import { calm, counted, icon, make, wordsOf } from "./dom.js";
+import { calm, icon, make, wordsOf } from "./dom.js";
 import { justified, neighbour } from "./layout.js";
 
 const GLIDE = { duration: 480, easing: "cubic-bezier(.22,.8,.24,1)" };
@@ -133,5 +133,3 @@ function oneRow(ratios, width, height, gap, foot) {
   });
   return { places, height: ratios.length ? fitted + foot : 0 };
 }
-
-export const summary = (count) => counted(count, "picture");

@@ -196,6 +196,23 @@ def test_filters_leave_only_what_fits_and_a_wrong_one_is_told(open_page: Open, a
     shows(page, ids(address, typed("a garden"), where="(width > height) AND (width >= 320)"))
 
 
+def test_no_good_match_is_said_and_the_nearest_can_still_be_seen(open_page: Open, address: str) -> None:
+    page = open_page("/?q=trees")
+    shows(page, ids(address, typed("trees")))
+    # The made-up vectors of the test have no cut-off of use: what the service says of a query without a match is given.
+    nothing = {"query": {"rewrites": []}, "good_match": False, "results": [], "seconds": {}}
+
+    def answer(route: Any) -> None:
+        route.fulfill(json=nothing) if "min_relevance" in route.request.post_data else route.continue_()
+
+    page.route("**/search", answer)
+    page.evaluate("document.querySelector('#good-pick').hidden = false")
+    page.locator("#good").check()
+    page.locator("#status", has_text="No good match for trees").wait_for()
+    page.get_by_role("button", name="Show the nearest anyway").click()
+    shows(page, ids(address, typed("trees")))
+
+
 def test_a_rewrite_is_shown_before_and_after(open_page: Open, address: str) -> None:
     page = open_page("/?q=a boat")
     page.locator("#rewrite").select_option("template")
