@@ -17,7 +17,7 @@ from indexes.errors import BeholderError, ConditionFailed
 from indexes.list_tasks import nearest_lists
 from indexes.manifest import record_file
 from indexes.shards import EmbeddingsManifest, write_shard
-from retrieval.cluster import RETRIES, Cluster
+from retrieval.cluster import AHEAD, RETRIES, Cluster
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.served import RECORD, items_of, unit_rows
 from tests.retrieval.test_pipeline import contents
@@ -190,3 +190,37 @@ def test_an_index_built_on_a_cluster_is_the_same_bytes_though_a_worker_is_killed
     rejected = record_file(tmp_path / "emb", "rejected.jsonl")
     EmbeddingsManifest(RECORD, "../pictures", 4000, rejected, tuple(shards), 4000, {}).write(tmp_path / "emb")
     assert "done" in run_child("built", tmp_path)
+
+
+def slow_square(task: tuple[int, str]) -> tuple[int, bytes]:
+    """Notes that it was begun; what it returns is too large to travel with the answer, and stays on its machine."""
+    number, folder = task
+    (Path(folder) / f"{number}-{time.monotonic_ns()}").touch()
+    time.sleep(0.3)
+    return number * number, bytes(300_000)
+
+
+def a_machine_goes(folder: str) -> None:
+    from ray.cluster_utils import Cluster as Machines
+
+    machines = Machines(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    second = machines.add_node(num_cpus=1)
+    machines.wait_for_nodes()
+    with Cluster(machines.address) as cluster:
+        assert cluster.cpus == 2
+        found = cluster.map(slow_square, ((number, folder) for number in range(16)))
+        squares = [next(found)[0] for _ in range(5)]
+        machines.remove_node(second, allow_graceful=False)
+        squares += [result[0] for result in found]
+    assert squares == [number * number for number in range(16)]
+    again = len(list(Path(folder).iterdir())) - 16
+    assert 0 <= again <= 2 * AHEAD, again  # what it was doing, and what it had done and nobody had fetched
+    machines.shutdown()
+    print("done")
+
+
+@pytest.mark.campaign
+def test_a_machine_that_is_lost_costs_what_it_was_doing(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra scale")
+    (tmp_path / "begun").mkdir()
+    assert "done" in run_child("a_machine_goes", tmp_path / "begun")
