@@ -91,10 +91,11 @@ export function latestOnly(work, longMs = 400) {
   };
 }
 
+// ms(): milliseconds of quiet before the work is done.
 export function debounced(work, ms) {
   let timer = 0;
   return (...given) => {
     clearTimeout(timer);
-    timer = setTimeout(() => work(...given), ms);
+    timer = setTimeout(() => work(...given), ms());
   };
 }

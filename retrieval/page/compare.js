@@ -34,7 +34,7 @@ export class Compare {
     this.at = kept("compare.at", -1); // place in the list of queries to vote on
     this.voter = kept("compare.voter", null) ?? `guest-${crypto.getRandomValues(new Uint32Array(1))[0].toString(36)}`;
     this.pair = null; // {token, voted, revealed} of the blind rows shown
-    this.refreshBlindSoon = debounced(() => this.showPair(), SETTLED_MS);
+    this.refreshBlindSoon = debounced(() => this.showPair(), () => SETTLED_MS);
     document.addEventListener("keydown", (event) => this.key(event));
   }
 

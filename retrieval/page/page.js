@@ -11,7 +11,8 @@ import { Viewer } from "./viewer.js";
 import { Wall } from "./wall.js";
 
 const PAGE = 48; // pictures at once; the next ones come as the end is neared
-const TYPING_MS = 140;
+const TYPING_MS = 140, SLOW_TYPING_MS = 1000; // the second where a language model is asked: not for half a word
+const QUICK_REWRITERS = ["none", "template"];
 const IDEAS = ["sunset over the water", "portrait of a woman", "trees in autumn", "a city at night"]; // the first one is the example
 
 let query = fromParameters(new URLSearchParams(location.search));
@@ -60,7 +61,7 @@ function search() {
   const body = example ? { ...bodyOf({ ...query, words: IDEAS[0] }, PAGE) } : bodyOf(query, PAGE);
   asked({ body, more: false });
 }
-const searchSoon = debounced(search, TYPING_MS);
+const searchSoon = debounced(search, () => (QUICK_REWRITERS.includes(query.rewrite) ? TYPING_MS : SLOW_TYPING_MS));
 
 function searchMore() {
   if (ended || loading || compare.on) return;

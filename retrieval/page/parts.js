@@ -123,6 +123,7 @@ export function takePictures(button, file, veil, taken) {
 export function makeFilters(panel, columns, add) {
   const column = $("#column", panel), comparison = $("#comparison", panel), value = $("#value", panel), raw = $("#raw", panel);
   const known = columns.filter(({ name }) => !["id", "sha256", "bytes"].includes(name));
+  known.sort((one, other) => Number(other.name === "caption") - Number(one.name === "caption")); // what people filter by first
   column.replaceChildren(...known.map(({ name }) => make("option", { value: name }, name)));
   const chosen = () => known.find(({ name }) => name === column.value) ?? { name: "width", type: "int" };
   const compare = () => {
