@@ -39,6 +39,8 @@ from .query import Part, Query
 from .query_encoder import QueryEncoder
 from .remote_part import RemotePart
 from .results import Answer, Result
+from .rewrite import Rewrite, load_rewriter
+from .rewritten import rewritten
 from .search_config import SearchConfig
 from .searcher import Searcher, picture_folder
 
@@ -109,7 +111,13 @@ class PartsSearcher:
         wanted = [Query.of(query) if isinstance(query, str) else query for query in queries]
         _check(config, wanted)
         started = time.perf_counter()
-        vectors = self.encoder.encode(wanted)
+        said, rewrites = wanted, list[tuple[Rewrite, ...]]([()] * len(wanted))
+        if config.rewrite not in ("", "none"):
+            rewriter = load_rewriter(config.rewrite, encoder=self.encoder.text_encoder())
+            said, rewrites = rewritten(wanted, rewriter)
+            config = replace(config, rewrite="none")  # the parts get vectors
+        rewrote = time.perf_counter()
+        vectors = self.encoder.encode(said)
         encoded = time.perf_counter()
         places = [record.place for record in self.manifest.parts]
         found = asked(places, lambda number: self.parts[number].search(vectors, config))
@@ -123,12 +131,13 @@ class PartsSearcher:
         if config.near is not None:
             notes += ("copies across parts were found by content alone",)
         searched = time.perf_counter()
-        seconds = {"encode": encoded - started, "search": searched - encoded}
-        answers = []
+        seconds = {"rewrite": rewrote - started, "encode": encoded - rewrote, "search": searched - encoded}
+        answers, root = [], self.pictures
         for row, query in enumerate(wanted):
             results = _merged({number: said[row] for number, said in found.said.items()}, config)
             good = config.min_relevance is None or bool(results)
-            answers.append(Answer(query, self._relative(results), good_match=good, notes=notes, seconds=seconds))
+            shown = [_relative(one, root) for one in results]
+            answers.append(Answer(query, shown, rewrites[row], good, notes=notes, seconds=seconds))
         return answers
 
     def down(self) -> tuple[Down, ...]:
@@ -161,19 +170,18 @@ class PartsSearcher:
                 found.append(part)
         return found
 
-    def _relative(self, results: list[Result]) -> list[Result]:
-        root = self.pictures
-        return [
-            replace(one, uri=one.uri if "://" in one.uri else Path(one.uri).relative_to(root).as_posix())
-            for one in results
-        ]
-
     def _note(self, down: Down) -> str:
         return f"part {_shown(down)} did not answer: its {self.manifest.parts[down.number].count} pictures are missing"
 
 
 def _part(folder: Path, record: PartRecord) -> AskedPart:
     return RemotePart(record.place) if record.is_remote else LocalPart(resolved(folder, record))
+
+
+def _relative(result: Result, root: Path) -> Result:
+    if "://" in result.uri:
+        return result
+    return replace(result, uri=Path(result.uri).relative_to(root).as_posix())
 
 
 def _shown(down: Down) -> str:
@@ -184,7 +192,6 @@ def _check(config: SearchConfig, queries: Sequence[Query]) -> None:
     """Raises BeholderError for what needs the whole corpus at one place."""
     given: Mapping[str, Any] = {
         "beauty": config.beauty,
-        "rewrite": config.rewrite not in ("", "none"),
         "rerank": config.rerank,
         "sort": config.sort,
         "min-relevance auto": config.min_relevance == "auto",

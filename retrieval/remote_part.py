@@ -109,7 +109,8 @@ class RemotePart:
             scores={str(name): float(value) for name, value in content.get("scores", {}).items()},
         )
         index = f"?index={quote(self._name)}" if self._name else ""
-        return replace(result, uri=f"{self._root}/images/{result.id}{index}")
+        name = quote(result.uri)  # for people; it is not sent
+        return replace(result, uri=f"{self._root}/images/{result.id}{index}#{name}")
 
 
 def _headers() -> dict[str, str]:

@@ -22,6 +22,7 @@ from .hits import Hits, reranked, sorted_by
 from .query import Query
 from .query_encoder import QueryEncoder, check_encoder, load_text_encoder
 from .results import Answer, CutOff, Result
+from .rewritten import rewritten
 from .search_config import SearchConfig
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Searcher:
         rewrites: list[tuple[Rewrite, ...]] = [()] * len(queries)
         if config.rewrites:
             with _timed(seconds, "rewrite"):
-                said, rewrites = self._rewritten(queries, config.rewrite)
+                said, rewrites = rewritten(queries, self.rewriter(config.rewrite))
         with _timed(seconds, "encode"):
             vectors = self.encoder.encode(said)
         allowed = None
@@ -114,23 +115,6 @@ class Searcher:
                 queries, results, rewrites, good, cuts, found, strict=True
             )
         ]
-
-    def _rewritten(self, queries: Sequence[Query], spec: str) -> tuple[list[Query], list[tuple["Rewrite", ...]]]:
-        """The queries with their wanted texts rewritten, and the rewrites of each. What is unwanted keeps its words:
-        beauty put into a negative would be beauty turned away."""
-        places = [
-            (row, at)
-            for row, query in enumerate(queries)
-            for at, part in enumerate(query.parts)
-            if part.kind == "text" and part.weight > 0
-        ]
-        done = self.rewriter(spec).rewrite([queries[row].parts[at].value for row, at in places])
-        said = [list(query.parts) for query in queries]
-        rewrites: list[tuple[Rewrite, ...]] = [()] * len(queries)
-        for (row, at), rewrite in zip(places, done, strict=True):
-            said[row][at] = replace(said[row][at], value=rewrite.text)
-            rewrites[row] += (rewrite,)
-        return [Query(tuple(parts)) for parts in said], rewrites
 
     def _found(
         self,

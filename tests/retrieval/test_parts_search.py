@@ -1,5 +1,6 @@
 """Parts here and behind a real service: the answers of one index, and no picture that is missing without a word."""
 
+import hashlib
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -109,8 +111,14 @@ def test_parts_here_and_elsewhere_answer_as_the_whole(place: Path, tmp_path: Pat
                 assert all((parts.pictures / uri).is_file() for uri in here)
         one = next(result for result in mine.results if "://" in result.uri)
         assert one.uri.startswith(address.split("?")[0] + "images/")
+        with urllib.request.urlopen(one.uri) as picture:
+            assert hashlib.sha256(picture.read()).hexdigest() == one.sha256
+        assert one.uri.endswith(".jpg")
         text = parts.search(["a quiet harbour"], SearchConfig(k=3))[0]
         assert shown(text.results) == shown(whole.search(["a quiet harbour"], SearchConfig(k=3))[0].results)
+        config = SearchConfig(k=3, rewrite="template")
+        mine, theirs = (searcher.search(["a boat"], config)[0] for searcher in (parts, whole))
+        assert (shown(mine.results), mine.rewrites) == (shown(theirs.results), theirs.rewrites)
         with pytest.raises(BeholderError, match="refuses the search"):
             parts.search(QUERIES, SearchConfig(k=5000))
         os.kill(process.pid, signal.SIGKILL)
@@ -153,7 +161,6 @@ def test_a_folder_that_is_gone_is_down_and_damage_is_said(place: Path, tmp_path:
         ({"sort": "width"}, "sort"),
         ({"rerank": ("mmr",)}, "rerank"),
         ({"min_relevance": "auto"}, "min-relevance auto"),
-        ({"rewrite": "template"}, "rewrite"),
     ],
 )
 def test_what_needs_the_whole_corpus_is_refused(
