@@ -3,6 +3,7 @@ pictures of the index, the light text tower for a few texts, the whole model for
 
 import threading
 from collections.abc import Sequence
+from hashlib import sha256
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from .images import BadPicture, decode, fit
 from .query import Part, Query, combine
 
 PICTURES = 64  # encoded at once
+RECENT = 256  # pictures whose vectors are kept: a slider moved on the page asks for the same picture again and again
 
 
 class QueryEncoder:
@@ -31,6 +33,7 @@ class QueryEncoder:
         self._name = model or index.manifest.encoder.name
         self._pictures = given if isinstance(given, Encoder) else None
         self._lock = threading.Lock()
+        self._recent: dict[bytes, NDArray[np.float32]] = {}  # sha256 of a picture's file -> its vector, oldest first
 
     @property
     def loaded(self) -> str:
@@ -66,14 +69,24 @@ class QueryEncoder:
     def encode_pictures(self, parts: Sequence[Part]) -> NDArray[np.float32]:
         """float32 (P, D), unit rows, of parts of kind "image". Raises BeholderError for bytes that are no picture."""
         encoder = self.picture_encoder()
+        digests = [sha256(part.value).digest() for part in parts]
+        with self._lock:
+            known = {digest: self._recent[digest] for digest in digests if digest in self._recent}
+        new = {digest: part for digest, part in zip(digests, parts, strict=True) if digest not in known}
         pixels = []
-        for part in parts:
+        for part in new.values():
             try:
                 pixels.append(fit(decode(part.value), encoder.preprocessing))
             except BadPicture as error:
                 raise BeholderError(f"{part.label}: {error}", "a picture", "Give another file.") from error
         batches = [np.stack(pixels[at : at + PICTURES]) for at in range(0, len(pixels), PICTURES)]
-        return np.concatenate([encoder.encode_images(batch) for batch in batches])
+        rows = [row for batch in batches for row in encoder.encode_images(batch)]
+        known.update(zip(new, rows, strict=True))
+        with self._lock:
+            self._recent.update(zip(new, rows, strict=True))
+            while len(self._recent) > RECENT:
+                self._recent.pop(next(iter(self._recent)))
+        return np.stack([known[digest] for digest in digests])
 
     def encode(self, queries: Sequence[Query]) -> NDArray[np.float32]:
         """float32 (Q, D), unit rows: each query's parts, combined. Equal texts are encoded once."""
