@@ -38,7 +38,8 @@ def spearman(scores: Floats, truth: Floats, groups: Ints | None = None) -> float
 
 
 def pair_accuracy(scores: Floats, truth: Floats, groups: Ints | None = None) -> float:
-    """Share in [0, 1] of the pairs with different truth (of one group) that the scores order alike."""
+    """Share in [0, 1] of the pairs with different truth (of one group) that the scores order alike; NaN where there
+    is no such pair."""
     right = total = 0.0
     for group in np.unique(groups) if groups is not None else [None]:
         mine = groups == group if groups is not None else np.ones(len(scores), np.bool_)
@@ -46,28 +47,34 @@ def pair_accuracy(scores: Floats, truth: Floats, groups: Ints | None = None) -> 
         ordered = wanted > 0  # each pair once: from the better one
         right += float((gap[ordered] > 0).sum() + (gap[ordered] == 0).sum() / 2)
         total += float(ordered.sum())
-    if not total:
-        raise BeholderError("no two pictures differ in truth", "at least two different judgements")
-    return right / total
+    return right / total if total else float("nan")
 
 
 def choice_agreement(scores: Floats, pairs: Ints, wins: Floats, weights: Floats | None = None) -> float:
     """Share in [0, 1] of single choices that the scores make too: pairs (P, 2) of rows in `scores`, wins (P, 2)
-    choices for each. weights (N,): how often each picture counts (a pair counts by both)."""
+    choices for each. weights (N,): how often each picture counts (a pair counts by both).
+    NaN where no choice is left."""
     counts = wins if weights is None else wins * (weights[pairs[:, 0]] * weights[pairs[:, 1]])[:, None]
     gap = np.sign(scores[pairs[:, 0]] - scores[pairs[:, 1]])
     right = counts[:, 0] * (gap + 1) / 2 + counts[:, 1] * (1 - gap) / 2
-    if not counts.sum():
-        raise BeholderError("the pairs hold no choices", "at least one")
-    return float(right.sum() / counts.sum())
+    return float(right.sum() / counts.sum()) if counts.sum() else float("nan")
 
 
 def bootstrap_pictures(
     statistic: Callable[[Ints], float], count: int, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
 ) -> Interval:
     """`statistic` of all rows, and its percentile bootstrap interval over pictures: it is given rows (count,) drawn
-    with replacement."""
+    with replacement, and gives NaN for a draw that says nothing, which is left out; no interval where most say nothing.
+
+    Raises BeholderError where all rows together say nothing.
+    """
+    value = statistic(np.arange(count))
+    if np.isnan(value):
+        raise BeholderError(f"{count} pictures with nothing to compare", "at least two that people judge differently")
     generator = np.random.default_rng(seed)
-    drawn = [statistic(generator.integers(0, count, count)) for _ in range(resamples)]
-    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(statistic(np.arange(count)), float(low), float(high), count)
+    drawn = np.array([statistic(generator.integers(0, count, count)) for _ in range(resamples)])
+    told = drawn[~np.isnan(drawn)]
+    if len(told) < resamples / 2:
+        return Interval(value, None, None, count)
+    low, high = np.quantile(told, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), count)

@@ -52,9 +52,18 @@ def test_groups_are_never_compared() -> None:
     assert pair_accuracy(shifted, truth) < 1
 
 
-def test_no_differing_judgements_is_an_error() -> None:
-    with pytest.raises(BeholderError, match="no two pictures differ"):
-        pair_accuracy(np.arange(3.0), np.ones(3))
+def test_judgements_that_do_not_differ_say_nothing() -> None:
+    assert np.isnan(pair_accuracy(np.arange(3.0), np.ones(3)))
+    with pytest.raises(BeholderError, match="nothing to compare"):
+        bootstrap_pictures(lambda rows: pair_accuracy(np.arange(3.0)[rows], np.ones(3)), 3)
+
+
+def test_draws_that_say_nothing_are_left_out_of_the_interval() -> None:
+    scores = truth = np.arange(3.0)  # one draw in nine is one picture three times
+    found = bootstrap_pictures(lambda rows: pair_accuracy(scores[rows], truth[rows]), 3)
+    assert (found.mean, found.low, found.high) == (1, 1, 1)
+    rare = bootstrap_pictures(lambda rows: 1.0 if len(set(rows.tolist())) == 3 else float("nan"), 3)
+    assert (rare.mean, rare.low, rare.high) == (1, None, None)
 
 
 def test_choices_by_hand() -> None:
