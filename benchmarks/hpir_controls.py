@@ -40,7 +40,7 @@ def run_controls(judged: Judged, group: str, weight: str, *, seed: int = 0) -> d
         wrong.append("inverted labels do not give 1 - x")
     if wrong:
         raise ConditionFailed(f"controls fail: {'; '.join(wrong)}", "chance, 100 %, no change and 1 - x", "Report it.")
-    return {f"{models} random models": random, "oracle": oracle}
+    return {f"mean of {models} random models": random, "oracle": oracle}
 
 
 def _agreement(scores: hpir.Floats, counts: hpir.Ints, weights: hpir.Floats) -> float:

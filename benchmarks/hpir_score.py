@@ -16,14 +16,11 @@ from retrieval.votes import ASPECTS
 from . import hpir
 from .hpir_controls import run_controls
 from .hpir_judged import Judged, judged_items, with_majority
+from .hpir_numbers import agreements, beside, differences, notes_of
 from .hpir_pictures import SetPictures
 from .hpir_set import TEST, HpirSet, pictures_of, read_set
 from .hpir_systems import System, SystemSpecs, query_of, questions_of, systems
 from .runs import Number, Run, command_of, describe_machine
-from .stats import paired_difference
-
-SMALL = 150  # units; the paper's set has as many queries, and even there 95 % is +- 7 points
-BESIDE = {"net": "weighted by net votes", "confidence": "weighted by confidence", "one": "unweighted"}
 
 
 @dataclass(frozen=True)
@@ -82,6 +79,7 @@ def measure(config: HpirScoreConfig) -> Run:
     notes: list[str] = []
     data: dict[str, Any] = {"split": config.split, "sets": {}}
     lines: list[str] = []
+    shown: set[str] = set()
     for one in sets:
         pictures = SetPictures(pictures_of(one.items), config.pictures, config.embeddings)
         scored = _Scored(config, one, pictures, f"{one.name}: " if len(sets) > 1 else "")
@@ -89,9 +87,11 @@ def measure(config: HpirScoreConfig) -> Run:
         numbers |= scored.numbers
         notes += [note for note in scored.notes if note not in notes]
         data["sets"][one.name] = scored.data
+        shown.update(pictures.sha256s)
         lines += scored.lines if not lines else scored.lines[1:]
     if config.per_item is not None:
         write_bytes_atomic(config.per_item, ("\n".join(lines) + "\n").encode())
+    data[f"{config.split}_pictures"] = sorted(shown)  # by sha256: training leaves them out
     command, machine = command_of("bench hpir score", config), describe_machine(config.device)
     return Run(config.name, command, machine, config.seed, data, numbers, tuple(notes))
 
@@ -110,9 +110,10 @@ class _Scored:
         items = self.set.items
         if self.config.specs.encoders(self.pictures):
             items = tuple(item for item in items if query_of(item) is not None)
-            if len(items) < len(self.set.items):
-                left = len(self.set.items) - len(items)
-                self._note(f"{left:,} items left out for every system: their queries hold pictures or vectors.")
+            left = len(self.set.items) - len(items)
+            if left:
+                text = f"{left:,} items left out for every system: their queries hold pictures or vectors."
+                self.notes.append(self.prefix + text)
             if not items:
                 raise BeholderError(
                     f"all queries of {self.set.name} hold pictures", "queries of words", "Use --scorer."
@@ -127,7 +128,7 @@ class _Scored:
             )
             raise BeholderError(problem, "votes that differ", "Collect more votes, or choose another --aspect.")
         found = systems(self.config.specs, questions, self.pictures)
-        self.notes += [self.prefix + note for system in found for note in system.notes]
+        self.notes += dict.fromkeys(self.prefix + note for system in found for note in system.notes)
         self.data = {
             "sha256": self.set.sha256,
             "sources": dict(self.set.made.get("sources", {})),
@@ -135,74 +136,29 @@ class _Scored:
             "queries": len(questions),
             "pictures": len(self.pictures.sha256s),
             "pictures_sha256": sha256_bytes("\n".join(self.pictures.sha256s).encode()),
-            "test_pictures": self.pictures.sha256s,
         }
         for aspect in wanted:
             judged = judged_items(items, aspect, questions, asked, self.pictures.rows)
             self._aspect(aspect, f" ({aspect})" if len(wanted) > 1 else "", judged, found)
 
     def _aspect(self, aspect: str, suffix: str, judged: Judged, found: Sequence[System]) -> None:
-        config, prefix = self.config, self.prefix
-        sure = hpir.decided(judged.counts)
-        counts = judged.counts[sure]
-        members = [units for units, one in zip(judged.members, sure, strict=True) if one]
-        plain = bool((hpir.confidence(counts) == 1).all())  # then all weights are the same
-        scores = {system.name: judged.scored(system.scores, config.group) for system in found}
-        right = {name: hpir.correct(chosen[sure], counts) for name, (_, chosen) in scores.items()}
-        baseline = config.baseline or found[0].name
-        if baseline not in right:
-            raise BeholderError(f"no system is called {baseline!r}", " or ".join(right), "Give --baseline one of them.")
-        weight = hpir.weights(counts, config.weight)
-        values = {name: hpir.unit_values(one, weight, members) for name, one in right.items()}
-        for name, one in values.items():
-            number = hpir.interval(one, len(counts), seed=config.seed)
-            self.numbers[f"{prefix}{name}{suffix}"] = Number.of(number, hpir.CHANCE)
-        halves = []
-        for name, one in values.items():
-            if name != baseline:
-                gain = paired_difference(one, values[baseline], seed=config.seed)
-                low, high = (None if len(counts) < 2 or end is None else 100 * end for end in (gain.low, gain.high))
-                halves += [] if low is None or high is None else [(high - low) / 2]
-                label = f"{prefix}{name} less {baseline}{suffix}"
-                self.numbers[label] = Number(100 * gain.mean, "points", low, high, gain.n)
-        every = [judged.members[place] for place in range(len(judged.items))]
-        totals = judged.counts.sum(axis=1).astype(float)
-        for name, (_, chosen) in scores.items():
-            for rule in () if plain else (rule for rule in hpir.WEIGHTS if rule != config.weight):
-                beside = hpir.unit_values(right[name], hpir.weights(counts, rule), members)
-                number = hpir.interval(beside, len(counts), seed=config.seed)
-                self.numbers[f"{prefix}{name}, {BESIDE[rule]}{suffix}"] = Number.of(number, hpir.CHANCE)
-            if not plain or not sure.all():
-                single = hpir.unit_values(hpir.votes_met(chosen, judged.counts), totals, every)
-                number = hpir.interval(single, len(judged.items), seed=config.seed)
-                self.numbers[f"{prefix}{name}, single votes{suffix}"] = Number.of(number, hpir.CHANCE)
-        label = f"{prefix}mean confidence of the majority{suffix}"
-        self.numbers[label] = Number(float(hpir.confidence(counts).mean()), n=len(counts))
-        controls = run_controls(judged, config.group, config.weight, seed=config.seed)
-        for name, value in controls.items():
-            self.numbers[f"{prefix}control: {name}{suffix}"] = Number(value, n=len(counts))
-        self._say(suffix, judged, len(counts), plain, halves)
-        self._look(aspect, judged, scores)
-
-    def _say(self, suffix: str, judged: Judged, items: int, plain: bool, halves: Sequence[float]) -> None:
         config = self.config
-        units = len({unit for members in judged.members for unit in members})
-        size = len(judged.items[0].group_a)
-        tied = len(judged.items) - items
-        groups = "pairs of pictures" if size == 1 else f"pairs of groups of {size}"
-        votes = int(judged.counts.sum())
-        text = f"{items:,} {groups} with a majority{suffix}, {votes:,} votes; {tied:,} ties left out"
-        text += "; one judgement an item" if plain and not tied else f"; {BESIDE[config.weight]}"
-        text += "." if size == 1 else f"; a group's score is its {config.group}."
-        self._note(text)
-        half = f" Here systems differ beyond chance from about {max(halves):.0f} points." if halves else ""
-        if judged.by_pictures:
-            self._note(
-                f"One query: the intervals resample its {units:,} pictures and say how far these speak for others like "
-                f"them; of other queries they say nothing.{half}"
+        scores = {system.name: judged.scored(system.scores, config.group) for system in found}
+        baseline = config.baseline or found[0].name
+        if baseline not in scores:
+            raise BeholderError(
+                f"no system is called {baseline!r}", " or ".join(scores), "Give --baseline one of them."
             )
-        elif units < SMALL:
-            self._note(f"Only {units:,} queries: differences of a few points are no evidence.{half}")
+        chosen = {name: one for name, (_, one) in scores.items()}
+        numbers = agreements(judged, chosen, config.weight, config.seed)
+        gains = differences(judged, chosen, baseline, config.weight, config.seed)
+        controls = run_controls(judged, config.group, config.weight, seed=config.seed)
+        numbers |= gains | beside(judged, chosen, config.weight, config.seed)
+        numbers |= {f"control: {name}": Number(value, n=len(judged.items)) for name, value in controls.items()}
+        self.numbers |= {f"{self.prefix}{name}{suffix}": number for name, number in numbers.items()}
+        halves = [(one.high - one.low) / 2 for one in gains.values() if one.low is not None and one.high is not None]
+        self.notes += [self.prefix + note for note in notes_of(judged, aspect, config.group, config.weight, halves)]
+        self._look(aspect, judged, scores)
 
     def _look(self, aspect: str, judged: Judged, scores: dict[str, tuple[hpir.Floats, hpir.Floats]]) -> None:
         """Lines of the TSV: what people said of each item and what every system chose."""
@@ -216,6 +172,3 @@ class _Scored:
                 word = {1.0: "a", 0.0: "b"}.get(float(chosen[place]), "same")
                 cells += [f"{groups[place, 0]:.6g}", f"{groups[place, 1]:.6g}", word]
             self.lines.append("\t".join(cells))
-
-    def _note(self, text: str) -> None:
-        self.notes.append(self.prefix + text)

@@ -1,5 +1,6 @@
 """What is compared on an HPIR set: encoders, each with rewriters and re-rankers, scorers, and tables of human scores.
 
+Human scores are the ceiling, above all where they were fitted to the very votes of the set.
 Every system becomes one float array per different query of the set: a score for each picture that the query's items
 show, which are that query's candidates. An encoder scores them exactly, by cosine; a re-ranker gets them all.
 """
@@ -131,7 +132,7 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
     ]
     for table, column in specs.tables:
         values = _table_scores(table, column, pictures)
-        found.append(System(f"{column} of {table.name}", tuple(values[one.candidates] for one in questions)))
+        found.append(System(f"ceiling: {column} of {table.name}", tuple(values[one.candidates] for one in questions)))
     names = [one.name for one in found]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
