@@ -23,7 +23,10 @@ from .images import Preprocessing
 
 Array = Any  # NDArray[np.float32], too precise for NumPy's own operators under a strict checker
 MOST_TEXTS = 64  # above it torch's matrix products repay its import
-_erf: Any = np.frompyfunc(math.erf, 1, 1)
+# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: the error function to 1.5e-7, which is float32's own
+# rounding. NumPy has none, and math.erf for each value took half of a query's time.
+ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
+ERF_SLOPE = 0.3275911
 
 
 class LightTextEncoder:
@@ -134,4 +137,14 @@ def _softmax(logits: Array) -> Array:
 
 
 def _gelu(values: Array) -> Array:
-    return values * (0.5 * (1 + _erf(values / math.sqrt(2)).astype(np.float32)))
+    return values * (np.float32(0.5) * (1 + _erf(values * np.float32(math.sqrt(0.5)))))
+
+
+def _erf(values: Array) -> Array:
+    size = np.abs(values)
+    near = 1 / (1 + np.float32(ERF_SLOPE) * size)
+    series = np.zeros_like(near)
+    for factor in reversed(ERF):
+        series += np.float32(factor)
+        series *= near
+    return np.copysign(1 - series * np.exp(-size * size), values)
