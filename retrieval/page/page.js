@@ -31,6 +31,7 @@ const wall = new Wall(list, {
 const viewer = new Viewer($("#viewer"), { similar, add: addLike, closed: (at) => wall.focus(at) });
 const compare = new Compare($("#taste"), { info: () => info, query: () => query, index: () => index().name, viewer, setWords });
 
+const most = () => info.limits?.max_k ?? 1000; // results that the service gives for one query
 const index = () => info.indexes.find(({ name }) => name === query.index) ?? info.indexes[0] ?? { name: "", count: 0, scorers: [], columns: [] };
 
 // ---- asking
@@ -41,7 +42,7 @@ const asked = latestOnly(async ({ body, more }, signal) => {
   try {
     const answer = await ask("/search", body, signal);
     results = more ? [...results, ...answer.results] : answer.results;
-    ended = answer.results.length < body.config.k;
+    ended = answer.results.length < body.config.k || results.length >= most();
     wall.show(results, { more });
     said(answer, more);
   } catch (error) {
@@ -65,7 +66,7 @@ const searchSoon = debounced(search, () => (QUICK_REWRITERS.includes(query.rewri
 
 function searchMore() {
   if (ended || loading || compare.on) return;
-  asked({ body: bodyOf(example ? { ...query, words: IDEAS[0] } : query, PAGE, results.length), more: true });
+  asked({ body: bodyOf(example ? { ...query, words: IDEAS[0] } : query, Math.min(PAGE, most() - results.length), results.length), more: true });
 }
 
 function nearEnd() {
@@ -195,6 +196,7 @@ function showControls() {
   });
   $("#good-pick").hidden = here.calibrated === false;
   $("#good").checked = query.good;
+  $("#distinct").checked = query.distinct;
 }
 
 function showIdeas() {
@@ -234,10 +236,12 @@ function listen() {
     event.currentTarget.setAttribute("aria-expanded", String(!panel.hidden));
   });
   takePictures($("#add-picture"), $("#file"), $("#drop"), takePicture);
-  $("#good").addEventListener("change", (event) => {
-    query.good = event.target.checked;
-    search();
-  });
+  for (const name of ["good", "distinct"]) {
+    $(`#${name}`).addEventListener("change", (event) => {
+      query[name] = event.target.checked;
+      search();
+    });
+  }
   $("#details").addEventListener("click", (event) => {
     const on = document.body.classList.toggle("details");
     event.currentTarget.setAttribute("aria-pressed", String(on));

@@ -10,8 +10,11 @@ export const emptyQuery = () => ({
   rewrite: "none",
   rerank: "",
   good: false, // good matches only
+  distinct: false, // of pictures that are (nearly) the same only the best placed
   index: "",
 });
+
+const NEAR = 0.97; // cosine from which pictures count as the same, as `search --dedup` has it
 
 export const hasParts = (query) => Boolean(query.words.trim() || query.pictures.length || query.likes.length);
 
@@ -25,6 +28,7 @@ export function toParameters(query) {
   if (query.rewrite !== "none") parameters.set("rewrite", query.rewrite);
   if (query.rerank) parameters.set("rerank", query.rerank);
   if (query.good) parameters.set("good", "1");
+  if (query.distinct) parameters.set("distinct", "1");
   if (query.index) parameters.set("index", query.index);
   return parameters;
 }
@@ -45,6 +49,7 @@ export function fromParameters(parameters) {
   query.rewrite = parameters.get("rewrite") || "none";
   query.rerank = parameters.get("rerank") ?? "";
   query.good = parameters.get("good") === "1";
+  query.distinct = parameters.get("distinct") === "1";
   query.index = parameters.get("index") ?? "";
   return query;
 }
@@ -66,6 +71,7 @@ export function configOf(query, k) {
   if (query.rewrite !== "none") config.rewrite = query.rewrite;
   if (query.rerank) config.rerank = [query.rerank];
   if (query.good) config.min_relevance = "auto";
+  if (query.distinct) config.near = NEAR;
   return config;
 }
 

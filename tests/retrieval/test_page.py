@@ -213,6 +213,39 @@ def test_no_good_match_is_said_and_the_nearest_can_still_be_seen(open_page: Open
     shows(page, ids(address, typed("trees")))
 
 
+def test_copies_can_be_left_out(open_page: Open, address: str) -> None:
+    page = open_page("/?q=trees")
+    shows(page, ids(address, typed("trees")))
+    with page.expect_request("**/search") as asked:
+        page.get_by_label("No copies").check()
+    assert asked.value.post_data_json["config"]["near"] == 0.97
+    shows(page, ids(address, typed("trees"), near=0.97))
+
+
+def test_a_full_service_is_asked_again_and_one_that_is_gone_is_said(open_page: Open, address: str) -> None:
+    page, busy = open_page("/?q=trees"), [503]
+    shows(page, ids(address, typed("trees")))
+
+    def full_once(route: Any) -> None:
+        if busy:
+            route.fulfill(status=busy.pop(), headers={"retry-after": "1"}, json={"error": "full"})
+        else:
+            route.continue_()
+
+    page.route("**/search", full_once)
+    page.locator("#words").fill("a boat")
+    shows(page, ids(address, typed("a boat")))
+    assert busy == []
+    page.unroute("**/search")
+    page.route("**/search", lambda route: route.abort())
+    page.locator("#words").fill("a garden")
+    page.get_by_text("the service does not answer").wait_for()
+    page.unroute("**/search")
+    page.locator("#words").fill("a house")
+    shows(page, ids(address, typed("a house")))
+    assert "error" not in (page.locator("#status").get_attribute("class") or "")
+
+
 def test_a_rewrite_is_shown_before_and_after(open_page: Open, address: str) -> None:
     page = open_page("/?q=a boat")
     page.locator("#rewrite").select_option("template")
@@ -410,9 +443,11 @@ def test_two_indexes_are_compared_but_not_by_the_ids_of_one(open_page: Open, add
     page.get_by_text("nothing to vote on").wait_for()
 
 
-def test_a_token_is_asked_for_once(browser: Any, folder: Path, address: str) -> None:
+def test_a_token_is_asked_for_once_and_the_services_limit_ends_the_wall(
+    browser: Any, folder: Path, address: str
+) -> None:
     with serving(
-        f"pictures={folder / 'pictures.index'}", "--votes", folder / "v.jsonl", "--token", "sesame-open"
+        f"pictures={folder / 'pictures.index'}", "--votes", folder / "v.jsonl", "--token", "sesame-open", "--max-k", 60
     ) as own:
         page = browser.new_page()
         page.goto(own)
@@ -422,6 +457,13 @@ def test_a_token_is_asked_for_once(browser: Any, folder: Path, address: str) -> 
         page.get_by_role("button").click()
         page.locator("#pictures img.there").first.wait_for()
         assert "sesame" not in page.url
+        page.locator("#words").fill("trees")
+        page.locator("#status", has_text="48 of 100").wait_for()
+        page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
+        page.locator("#status", has_text="60 of 100").wait_for()
+        page.evaluate("() => scrollTo(0, document.body.scrollHeight)")
+        page.wait_for_timeout(500)
+        assert "60 of 100" in page.locator("#status").inner_text()
         page.close()
 
 
