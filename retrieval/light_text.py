@@ -23,7 +23,7 @@ from .images import Preprocessing
 
 Array = Any  # NDArray[np.float32], too precise for NumPy's own operators under a strict checker
 MOST_TEXTS = 64  # above it torch's matrix products repay its import
-# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: the error function to 1.5e-7, which is float32's own
+# Abramowitz and Stegun, Handbook of Mathematical Functions, 7.1.26: the error function to 1.5e-7, about float32's own
 # rounding. NumPy has none, and math.erf for each value took half of a query's time.
 ERF = (0.254829592, -0.284496736, 1.421413741, -1.453152027, 1.061405429)
 ERF_SLOPE = 0.3275911
