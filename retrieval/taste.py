@@ -79,11 +79,12 @@ def taste_router(find: Find, book: VoteBook) -> APIRouter:
         words, parts = described(comparison.query)
         shown = Shown(secrets.token_urlsafe(16), words, parts, sides[0], sides[1], order)
         same = sides[0].group == sides[1].group
-        if not same:
+        votable = not same and all(side.group for side in sides)
+        if votable:
             pending.keep(shown)
         upper_first = rows if order == "ab" else rows[::-1]
         blind = [[{key: one.get(key) for key in BLIND} for one in row] for row in upper_first]
-        return JSONResponse({"token": None if same else shown.token, "rows": blind, "same": same})
+        return JSONResponse({"token": shown.token if votable else None, "rows": blind, "same": same})
 
     @router.post("/votes", summary="Say which row is better: accuracy, aesthetics or diversity")
     def vote(vote: Vote) -> JSONResponse:

@@ -234,8 +234,8 @@ export class Compare {
         this.rows[place].wall.show(row);
       });
       this.rows[0].wall.lay(false);
-      if (answer.same) {
-        this.say("Both settings give the same pictures here: nothing to vote on.");
+      if (!answer.token) {
+        this.say(answer.same ? "Both settings give the same pictures here: nothing to vote on." : "A row is empty: nothing to vote on.");
         this.questions.replaceChildren(this.nextButton());
         this.questions.hidden = false;
         return;

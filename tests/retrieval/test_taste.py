@@ -25,7 +25,7 @@ async def find(query: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
     """Pictures 0 and on; the other way round with beauty."""
     if query == {"text": []}:
         raise BeholderError("a query without parts")
-    ids = list(range(config["k"]))[:: -1 if "beauty" in config else 1]
+    ids = list(range(0 if "where" in config else config["k"]))[:: -1 if "beauty" in config else 1]
     return [
         {
             "id": one,
@@ -128,6 +128,12 @@ def test_settings_that_give_the_same_pictures_are_nothing_to_vote_on(client: Tes
     assert content["same"]
     assert content["token"] is None
     assert not votes.exists()
+
+
+def test_an_empty_row_is_nothing_to_vote_on(client: TestClient) -> None:
+    content = compared(client, b={**PRETTY, "where": "id < 0"})
+    assert content["token"] is None
+    assert not content["same"]
 
 
 def test_pictures_of_a_query_are_kept_as_their_sha256_only(client: TestClient, votes: Path) -> None:
