@@ -140,7 +140,7 @@ def agreement(right: Floats, weight: Floats) -> float:
     total = float(weight.sum())
     if not len(right) or total <= 0:
         raise BeholderError("no item has a majority", "at least one that is no tie", "Collect more votes.")
-    return float(right @ weight) / total
+    return float((right * weight).sum()) / total  # summed as the total is, so that an oracle agrees 1 exactly
 
 
 def unit_values(right: Floats, weight: Floats, members: Sequence[Sequence[int]]) -> Floats:
