@@ -84,7 +84,7 @@ function said(answer, more) {
   if (example) status.replaceChildren("For example: ", make("em", {}, IDEAS[0]));
   else if (answer.good_match === false) status.replaceChildren("No good match", ...(query.words.trim() ? [" for ", make("em", {}, query.words.trim())] : []), ". ", nearest());
   else if (!results.length) status.textContent = query.where.length ? "No picture is left by this filter." : "No picture was found.";
-  else status.replaceChildren(`${of}${time}${(answer.notes ?? []).map((note) => ` · ${note}`).join("")}`);
+  else status.replaceChildren(of, make("span.time", {}, time), `${(answer.notes ?? []).map((note) => ` · ${note}`).join("")}`);
   showRewrite($("#rewritten"), answer.query?.rewrites);
   if (!more && scrollY > 40 && !document.activeElement?.closest?.("#tune")) scrollTo({ top: 0, behavior: calm() ? "auto" : "smooth" });
 }
