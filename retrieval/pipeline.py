@@ -2,8 +2,8 @@
 
 Memory is bounded by one shard of vectors, three batches decoded ahead (of pictures out of Parquet or a compressed tar
 also their files, 16 MiB a task), the model and the encoder's own arrays; it does not grow with the corpus (the listing
-of names aside). Each shard is a unit of resume: see `plan.py`. On a Ray cluster (`cluster.py`) units are tasks; those that
-are done wait on the machines that did them until this one writes them, in order.
+of names aside). Each shard is a unit of resume: see `plan.py`. On a Ray cluster (`cluster.py`) units are tasks; those
+that are done wait on the machines that did them until this one writes them, in order.
 """
 
 import contextlib
