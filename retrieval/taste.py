@@ -118,13 +118,21 @@ def taste_router(find: Find, book: VoteBook) -> APIRouter:
 
 def described(query: Mapping[str, Any] | str) -> tuple[str, dict[str, Any]]:
     """The words of a query's texts, and the whole query with pictures named by the sha256 of their bytes."""
-    if isinstance(query, str):
-        return query, {"text": [query]}
-    texts = [part["text"] if isinstance(part, Mapping) else str(part) for part in query.get("text") or ()]
-    parts = {key: value for key, value in query.items() if value}
+    given: Mapping[str, Any] = {"text": [query]} if isinstance(query, str) else query
+    parts = {key: value for key, value in given.items() if value}
+    # A query is one item of the set, in whichever of the allowed forms it was sent.
+    for key, name in (("text", "text"), ("like", "id")):
+        if key in parts:
+            parts[key] = [_weighted(one, name) for one in parts[key]]
+    texts = [part["text"] for part in parts.get("text", ())]
     if "image" in parts:
         parts["image"] = [_named(one) for one in parts["image"]]
     return ", ".join(texts), parts
+
+
+def _weighted(part: Any, name: str) -> dict[str, Any]:
+    whole = dict(part) if isinstance(part, Mapping) else {name: part}
+    return {**whole, "weight": float(whole.get("weight", 1.0))}
 
 
 def _named(picture: Mapping[str, Any]) -> dict[str, Any]:

@@ -184,8 +184,8 @@ export class Compare {
   }
 
   config(side, k) {
-    const mine = this.sides[side], config = configOf({ ...this.query(), ...mine, good: false }, k);
-    return this.info().indexes.length > 1 ? { ...config, index: mine.index } : config;
+    const mine = this.sides[side];
+    return { ...configOf({ ...this.query(), ...mine, good: false }, k), index: mine.index };
   }
 
   setMode(blind) {
@@ -206,7 +206,7 @@ export class Compare {
   async showRow(side, wall, signal) {
     const { index, ...config } = this.config(side, OPEN_ROW);
     try {
-      const answer = await ask("/search", { query: queryOf(this.query()), config, ...(index ? { index } : {}) }, signal);
+      const answer = await ask("/search", { query: queryOf(this.query()), config, index }, signal);
       wall.show(answer.results);
       this.say("");
     } catch (error) {

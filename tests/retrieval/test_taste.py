@@ -130,6 +130,14 @@ def test_settings_that_give_the_same_pictures_are_nothing_to_vote_on(client: Tes
     assert not votes.exists()
 
 
+def test_a_query_is_one_item_in_whichever_form_it_was_sent(client: TestClient) -> None:
+    for query in ("a boat", {"text": ["a boat"]}, {"text": [{"text": "a boat", "weight": 1}], "not": []}):
+        vote(client, compared(client, query)["token"], "accuracy", 0)
+    vote(client, compared(client, {"text": [{"text": "a boat", "weight": 2}]})["token"], "accuracy", 0)
+    items = [json.loads(line) for line in client.get("/votes/export").text.splitlines()[1:]]
+    assert [(item["query"], len(item["voters"])) for item in items] == [("a boat", 3), ("a boat", 1)]
+
+
 def test_an_empty_row_is_nothing_to_vote_on(client: TestClient) -> None:
     content = compared(client, b={**PRETTY, "where": "id < 0"})
     assert content["token"] is None
