@@ -22,6 +22,7 @@ _HOMES = {
     "Searcher": ".searcher",
     "embed": ".pipeline",
     "load_encoder": ".encoders",
+    "load_scorer": ".scorers",
     "open_searcher": ".searcher",
     "UpdateReport": ".update",
     "update_index": ".update",
@@ -38,6 +39,7 @@ __all__ = [
     "UpdateReport",
     "embed",
     "load_encoder",
+    "load_scorer",
     "open_searcher",
     "update_index",
 ]
