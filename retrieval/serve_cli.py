@@ -92,6 +92,9 @@ def serve(
         max_picture_mb=max_picture_mb,
         max_pixels=max_pixels,
     )
+    if config.token is None and not config.loopback:
+        note = f"note: whoever reaches {host} may search, see the pictures and vote; BEHOLDER_TOKEN asks for a token"
+        typer.echo(note, err=True)
     from .lean_arrow import make_arrow_lean
 
     make_arrow_lean()

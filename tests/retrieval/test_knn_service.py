@@ -16,6 +16,8 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
+from retrieval.encoders import load_encoder
+from retrieval.images import decode, fit
 from retrieval.serve import application, open_service
 from retrieval.serve_config import ServeConfig
 from tests.conftest import write_pictures
@@ -88,6 +90,18 @@ def test_texts_and_pictures_are_encoded_as_search_encodes_them(client: TestClien
     found = sent(client, text="a red boat", num_images=4, num_result_ids=4, deduplicate=False).json()
     expected = client.post("/search", json={"query": "a red boat", "config": {"k": 4}}).json()["results"]
     assert [(one["id"], one["similarity"]) for one in found] == [(one["id"], one["relevance"]) for one in expected]
+
+
+def test_a_picture_is_encoded_as_the_index_encodes_pictures(client: TestClient, config: ServeConfig) -> None:
+    content = (config.indexes[0][1].parent / "pictures" / "p003.jpg").read_bytes()
+    data = base64.b64encode(content).decode()
+    found = sent(client, image=data, num_images=4, num_result_ids=4, deduplicate=False).json()
+    query = {"image": [{"data": f"data:image/jpeg;base64,{data}", "weight": 2}]}
+    same = client.post("/search", json={"query": query, "config": {"k": 4}}).json()["results"]
+    encoder = load_encoder("beholder-mini")
+    vector = encoder.encode_images(fit(decode(content), encoder.preprocessing)[None])[0]
+    expected = np.argsort(-unit_rows(20).astype(np.float16).astype(np.float32) @ vector)[:4]
+    assert [one["id"] for one in found] == [one["id"] for one in same] == expected.tolist()
 
 
 def test_repetitions_are_left_out_where_asked(client: TestClient) -> None:

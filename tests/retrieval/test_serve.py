@@ -167,6 +167,14 @@ def test_a_port_in_use_is_one_line(beholder: Run, pictures: Path, tmp_path: Path
     assert len(done.stderr.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(("token", "lines"), [([], 2), (["--token", "a-long-token"], 1)])
+def test_an_open_service_is_warned_of(beholder: Run, tmp_path: Path, token: list[str], lines: int) -> None:
+    done = beholder("serve", tmp_path / "no.index", "--host", "0.0.0.0", *token, check=False)
+    said = done.stderr.strip().splitlines()
+    assert len(said) == lines
+    assert ("may search" in said[0]) == (lines == 2)
+
+
 def test_the_extra_is_named_where_it_is_missing(pictures: Path, tmp_path: Path) -> None:
     program = (
         "import importlib.util as u, sys; real = u.find_spec\n"
