@@ -263,7 +263,7 @@ def pareto(
     """
     from indexes.manifest import write_bytes_atomic
 
-    from .pareto import SHARES, WEIGHTS, ParetoConfig, measure
+    from .pareto import SHARES, WEIGHTS, ParetoConfig, curves, measure
     from .plot import svg
 
     config = ParetoConfig(
@@ -282,10 +282,10 @@ def pareto(
         seed=seed,
         name=_run_name(name, out, Path("pareto")),
     )
-    run, curves = measure(config)
+    run = measure(config)
     _finish(run, out, as_json)
     if out is not None:
-        drawn = svg(curves, "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10")
+        drawn = svg(curves(run), "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10")
         write_bytes_atomic(out.with_suffix(".svg"), drawn.encode())
 
 

@@ -67,8 +67,8 @@ class ParetoConfig:
             raise BeholderError(f"{self.candidates} candidates", f"at least {TOP}")
 
 
-def measure(config: ParetoConfig, *, encoder: Encoder | None = None) -> tuple[Run, list[Curve]]:
-    """The run record, and the two curves: hit_rate@10 in percent across, mean percentile in points up."""
+def measure(config: ParetoConfig, *, encoder: Encoder | None = None) -> Run:
+    """The run record. `encoder`: one already loaded, instead of config.model."""
     encoder = encoder or load_encoder(config.model)
     judged = read_judgements(
         RetrievalConfig(
@@ -96,7 +96,7 @@ def measure(config: ParetoConfig, *, encoder: Encoder | None = None) -> tuple[Ru
         f"{side}: {what}": _number(values, config.seed) for side, by in sides.items() for what, values in by.items()
     }
     numbers["spread of relevance"] = Number(spread, "cosine")
-    run = Run(
+    return Run(
         name=config.name,
         command=command_of("bench pareto", config),
         machine=describe_machine(),
@@ -121,7 +121,6 @@ def measure(config: ParetoConfig, *, encoder: Encoder | None = None) -> tuple[Ru
             f"{config.candidates} candidates. Nothing was chosen here: both are swept.",
         ),
     )
-    return run, [_curve(sides, "sum"), _curve(sides, "rank-mix")]
 
 
 def by_sum(
@@ -187,10 +186,16 @@ def _number(values: Floats, seed: int) -> Number:
     return Number.of(bootstrap_mean(values, seed=seed))
 
 
-def _curve(sides: dict[str, dict[str, Floats]], name: str) -> Curve:
-    points = []
-    for side, by in sides.items():
-        if side.startswith(f"{name},"):
-            label = side.partition(", ")[2]
-            points.append((100 * float(by["hit_rate@10"].mean()), 100 * float(by[PERCENTILE].mean()), label))
-    return Curve(name, tuple(points))
+def curves(run: Run) -> list[Curve]:
+    """The two curves of a run: hit_rate@10 in percent across, mean percentile in points up, labelled by the weight or
+    the share."""
+    drawn = []
+    for name in ("sum", "rank-mix"):
+        points = []
+        for key, number in run.numbers.items():
+            side, _, what = key.partition(": ")
+            if side.startswith(f"{name}, ") and what == PERCENTILE:
+                across = run.numbers[f"{side}: hit_rate@10"].value
+                points.append((100 * across, 100 * number.value, side.partition(", ")[2]))
+        drawn.append(Curve(name, tuple(points)))
+    return drawn

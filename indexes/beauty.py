@@ -105,6 +105,8 @@ class Step:
         """Raises KeyError, TypeError or ValueError for content that is none."""
         given = content["parameters"]
         parameters = None if given is None else {str(name): int(value) for name, value in given.items()}
+        if parameters is not None and not all(1 <= value < 1 << 31 for value in parameters.values()):
+            raise ValueError(f"search parameters {parameters}")
         return cls(parameters, float(content["knn_recall"]))
 
 

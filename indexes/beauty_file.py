@@ -15,7 +15,7 @@ from .manifest import publish
 from .percentiles import CLIP
 
 SCORERS = b"scorers"
-BATCH = 65536
+BLOCK = 1 << 20  # rows that are looked at at once
 
 
 def write_normal_scores(path: Path, z: NDArray[np.float32], scorers: Sequence[str]) -> None:
@@ -23,16 +23,15 @@ def write_normal_scores(path: Path, z: NDArray[np.float32], scorers: Sequence[st
     schema: Any = pa.schema([("z", pa.list_(pa.float32(), z.shape[1]))], {SCORERS: json.dumps(list(scorers)).encode()})
     temporary = path.with_name(f".{path.name}.tmp")
     with pa.OSFile(str(temporary), "wb") as sink, pa.ipc.new_file(sink, schema) as writer:
-        for start in range(0, len(z), BATCH):
-            part = np.ascontiguousarray(z[start : start + BATCH], np.float32)
-            column = pa.FixedSizeListArray.from_arrays(pa.array(part.reshape(-1)), z.shape[1])
-            writer.write_batch(pa.record_batch([column], schema=schema))
+        # One batch: so that readers see one array, wherever it lies.
+        flat = pa.array(np.ascontiguousarray(z, np.float32).reshape(-1))
+        writer.write_batch(pa.record_batch([pa.FixedSizeListArray.from_arrays(flat, z.shape[1])], schema=schema))
     publish(temporary, path)
 
 
 class NormalScoresFile:
     """The normal scores of a segment: `scorers`, and rows (n, S) float32 by position. Raises FormatError for a file
-    that is none, or has values beyond +-CLIP."""
+    that is none; values are looked at by `check`."""
 
     def __init__(self, path: Path, count: int) -> None:
         try:
@@ -49,10 +48,13 @@ class NormalScoresFile:
         except (pa.ArrowException, OSError, ValueError) as error:
             found = f"{path} cannot be read ({error})"
             raise FormatError(found, "a file of normal scores", "Build it again.") from error
-        # One batch is a view of the mapping; several are joined, 4 bytes per row and scorer.
-        empty = np.empty((0, len(self.scorers)), np.float32)
-        self.rows: NDArray[np.float32] = parts[0] if len(parts) == 1 else np.concatenate([empty, *parts])
-        if len(self.rows) != count:
-            raise FormatError(f"{path} has {len(self.rows)} rows", f"{count}", "Build it again.")
-        if not (np.abs(self.rows) <= CLIP).all():
-            raise FormatError(f"{path} has normal scores beyond +-{CLIP:g}", f"within +-{CLIP:g}", "Build it again.")
+        if len(parts) != 1 or len(parts[0]) != count:
+            raise FormatError(f"{path} has {sum(map(len, parts))} rows", f"{count} in a block", "Build it again.")
+        self.path, self.rows = path, parts[0]  # a view of the mapping
+
+    def check(self) -> None:
+        """Reads all values. Raises FormatError for any that is not within +-CLIP."""
+        for start in range(0, len(self.rows), BLOCK):
+            if not (np.abs(self.rows[start : start + BLOCK]) <= CLIP).all():
+                found = f"{self.path} has normal scores beyond +-{CLIP:g}"
+                raise FormatError(found, f"within +-{CLIP:g}", "Build it again.")

@@ -149,5 +149,8 @@ def exercise(folder: Path, mapped: bool) -> None:
     for rows in (queries[:1], queries):
         found = index.search(rows, 10)
         index.items(np.unique(found.ids))
+    for record in manifest.in_index if manifest.spread is not None else ():
+        for beauty in (1.0, -4.0, 100.0):
+            index.search(queries, 10, beauty={record.name: beauty})
     index.items_table()
     kept_queries(folder, manifest)

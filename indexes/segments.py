@@ -223,7 +223,9 @@ def verify_index(folder: str | Path) -> int:
         ids = checked_blocks(str(path), VectorFile(path, manifest.dimension).blocks(65536))
         check_rows(str(path), ids, read_items(folder / segment.items.path), segment.count)
         if segment.beauty is not None:
-            check_normal_scores(NormalScoresFile(folder / segment.beauty.path, segment.count), manifest, folder)
+            opened = NormalScoresFile(folder / segment.beauty.path, segment.count)
+            check_normal_scores(opened, manifest, folder)
+            opened.check()
         removed = read_tombstones(folder, segment.tombstones)
         check_removed(str(path), np.concatenate([np.empty(0, np.int64), *ids]), removed)
         live += segment.count - len(removed)

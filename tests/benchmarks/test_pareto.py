@@ -5,8 +5,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from benchmarks.pareto import PERCENTILE, ParetoConfig, by_rank_mix, by_sum, measure
-from benchmarks.plot import Curve, svg
+from benchmarks.pareto import PERCENTILE, ParetoConfig, by_rank_mix, by_sum, curves, measure
+from benchmarks.plot import TICKS, Curve, svg, ticks
 from indexes.build import IndexConfig, build_index
 from indexes.errors import BeholderError
 from indexes.percentiles import percentiles
@@ -65,7 +65,7 @@ def test_the_sum_is_what_an_index_answers(scored, corpus, tiny_model, tmp_path):
     encoder = load_encoder(str(tiny_model))
     table = {"table": corpus / "captions.tsv", "splits": None, "pictures": corpus / "images"}
     config = ParetoConfig(**table, split=None, embeddings=scored, scorer="brightness", beauty=(0, 2), share=(0, 1))
-    run, curves = measure(config, encoder=encoder)
+    run = measure(config, encoder=encoder)
     index_config = IndexConfig("Flat", scorers=("brightness",))
     texts = encoder.encode_texts(list(generic_queries()))
     build_index(scored, tmp_path / "i", index_config, text_vectors=texts)
@@ -76,8 +76,10 @@ def test_the_sum_is_what_an_index_answers(scored, corpus, tiny_model, tmp_path):
     uris = index.items(found.ids[:, 0]).column("uri").to_pylist()
     share = np.mean([uri == name for uri, (name, _) in zip(uris, lines, strict=True)])
     assert run.numbers["sum, b = 2: hit_rate@1"].value == pytest.approx(share)
-    assert [curve.name for curve in curves] == ["sum", "rank-mix"]
-    assert [label for _, _, label in curves[0].points] == ["b = 0", "b = 2"]
+    drawn = curves(run)
+    assert [curve.name for curve in drawn] == ["sum", "rank-mix"]
+    assert [label for _, _, label in drawn[0].points] == ["b = 0", "b = 2"]
+    assert drawn[0].points[0][:2] == drawn[1].points[0][:2], "both begin at plain search"
 
 
 def test_a_scorer_of_pixels_without_scores_is_refused_with_the_way(corpus, tiny_model, tiny_index):
@@ -97,8 +99,8 @@ def test_wrong_shares_and_too_few_candidates_are_refused(corpus):
 
 
 def test_a_drawing_is_well_formed_and_holds_every_point_and_name():
-    curves = [Curve("a < b", ((1, 2, "x"), (3, 5, ""))), Curve("other", ((2, 2, "y"),))]
-    drawn = svg(curves, "across", "up & down")
+    given = [Curve("a < b", ((1, 2, "x"), (3, 5, ""))), Curve("other", ((2, 2, "y"),))]
+    drawn = svg(given, "across", "up & down")
     root = ElementTree.fromstring(drawn)
     name = "{http://www.w3.org/2000/svg}"
     assert len(root.findall(f"{name}circle")) == 3
@@ -106,4 +108,13 @@ def test_a_drawing_is_well_formed_and_holds_every_point_and_name():
     assert {"a < b", "other", "x", "y", "across", "up & down"} <= said
     places = [float(circle.get("cx")) for circle in root.findall(f"{name}circle")]
     assert places[0] < places[2] < places[1], "x rises to the right"
-    assert drawn == svg(curves, "across", "up & down")
+    assert drawn == svg(given, "across", "up & down")
+
+
+@pytest.mark.parametrize("values", [[9.3, 74.3], [0.1, 0.10004], [-3, 1e6], [5, 5], [0, 1]])
+def test_ticks_are_few_round_and_enclose_the_values(values):
+    found = ticks(values)
+    assert 2 <= len(found) <= TICKS
+    assert found == sorted(found)
+    assert found[0] <= min(values) <= max(values) <= found[-1]
+    assert ticks([9.3, 74.3]) == [0, 20, 40, 60, 80]

@@ -89,9 +89,9 @@ def _mutate_manifest(path: Path, rng: random.Random) -> str:
 def _record_again(folder: Path) -> None:
     """Writes the sizes and sha256 of the files as they are now into the manifest."""
     manifest = json.loads((folder / "manifest.json").read_text())
-    for segment in manifest["segments"]:
-        for record in segment.values():
-            if isinstance(record, dict):
+    for holder in (*manifest["segments"], *manifest["scores"]):
+        for record in holder.values():
+            if isinstance(record, dict) and "path" in record:
                 path = folder / record["path"]
                 record |= {"bytes": path.stat().st_size, "sha256": sha256_file(path)}
     if "queries" in manifest["settings"]:
