@@ -51,12 +51,10 @@ def embed(
         model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels, ray
     )
     if score:
-        from .scorers import load_scorer
-        from .scoring import ScoreConfig, score_embeddings
+        from .scoring import ScoreConfig, check_model, score_embeddings
 
         scoring = ScoreConfig(tuple(score), workers, max_bad_share, max_pixels)
-        for name in score:
-            load_scorer(name)  # a wrong name is better known before the pictures are embedded than after
+        check_model(score, model)
     with progress_line("pictures") as progress:
         report = run(source, embeddings, config, progress=progress)
     scored = []

@@ -151,7 +151,13 @@ def load_downloaded(name: str) -> LinearHead:
     head = PUBLISHED[name]
     state = torch.load(find(head.file), weights_only=True, map_location="cpu")
     weight, bias = state_to_map({key: value.float().numpy() for key, value in state.items()}, head.length)
-    card = ScorerCard(
+    return LinearHead(published_card(name), weight, bias)
+
+
+def published_card(name: str) -> ScorerCard:
+    """The card of a published head, without its weights and so without the bounds of its scores."""
+    head = PUBLISHED[name]
+    return ScorerCard(
         name=name,
         kind=VECTORS,
         model=f"linear head: {head.model}",
@@ -162,4 +168,3 @@ def load_downloaded(name: str) -> LinearHead:
         checkpoint_sha256=head.file.sha256,
         encoder_names=head.encoders,
     )
-    return LinearHead(card, weight, bias)

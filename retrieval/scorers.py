@@ -199,9 +199,11 @@ def reads_vectors(card: ScorerCard, record: EncoderRecord) -> bool:
 def check_encoder(card: ScorerCard, record: EncoderRecord) -> None:
     """Raises BeholderError for a scorer of another encoder's vectors: scores of those would be noise."""
     if not reads_vectors(card, record):
-        names = " or ".join(card.encoder_names)
-        raise BeholderError(
-            f"{card.name} reads vectors of {names}, these are of {record.name}",
-            f"vectors of {names}",
-            f"Embed the pictures with --model {card.encoder_names[0]}, or choose a scorer of pixels.",
-        )
+        raise wrong_vectors(card.name, card.encoder_names, record.name)
+
+
+def wrong_vectors(name: str, encoders: Sequence[str], model: str) -> BeholderError:
+    """The error for the vectors of `model` before a scorer of those of `encoders`."""
+    names = " or ".join(encoders)
+    remedy = f"Embed the pictures with --model {encoders[0]}, or choose a scorer of pixels."
+    return BeholderError(f"{name} reads vectors of {names}, these are of {model}", f"vectors of {names}", remedy)

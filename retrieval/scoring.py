@@ -4,6 +4,7 @@ A picture is known by its sha256 and scored once: scores of the same scorer (by 
 version are made anew. Scorers of vectors read what lies there; scorers of pixels read the pictures.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,13 +14,14 @@ from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.manifest import read_kind
 from indexes.scores import scores_path, write_scores
 from indexes.segments import INDEX
-from indexes.shards import EMBEDDINGS, Embeddings
+from indexes.shards import EMBEDDINGS, Embeddings, EncoderRecord
 
 from . import plan as plans
+from .heads import PUBLISHED, published_card
 from .images import MAX_PIXELS
 from .pipeline import LEAST_BAD
 from .score_run import Corpus, Known, Progress, ScoreReport, column_of, kept_scores, partial_path, score_corpus
-from .scorers import load_scorer
+from .scorers import Scorer, check_encoder, load_scorer, wrong_vectors
 
 
 @dataclass(frozen=True)
@@ -55,9 +57,9 @@ def score_embeddings(folder: Path, config: ScoreConfig, progress: Progress | Non
     Raises BeholderError for a scorer of another encoder's vectors, ConditionFailed (with the scores kept) where more
     than max_bad_share of the pictures, and more than ten, could not be scored.
     """
-    scorers = [load_scorer(name) for name in config.scorer]
     with plans.locked(folder):
         embeddings = Embeddings(folder)
+        scorers = _loaded(config.scorer, embeddings.manifest.encoder)
         items = embeddings.items()
         corpus = Corpus(
             folder=folder,
@@ -82,8 +84,8 @@ def score_index(folder: Path, config: ScoreConfig, progress: Progress | None = N
     from indexes.growth import add_scores
     from indexes.search import load_index
 
-    scorers = [load_scorer(name) for name in config.scorer]
     index = load_index(folder)
+    scorers = _loaded(config.scorer, index.manifest.encoder)
     ids = np.concatenate([np.empty(0, np.int64), *(ids for ids, _ in index.blocks())])
     items = index.items(ids)
     corpus = Corpus(
@@ -110,6 +112,24 @@ def score_index(folder: Path, config: ScoreConfig, progress: Progress | None = N
             add_scores(folder, column_of(scorer.card, found[scorer.card.name]))
         partial_path(folder, scorer.card).unlink(missing_ok=True)
     return _checked(list(reports.values()), len(set(corpus.sha256s)), config)
+
+
+def check_model(names: Sequence[str], model: str) -> None:
+    """Raises BeholderError for a scorer that cannot be loaded, or that reads vectors which `model` does not make, as
+    far as their names tell: better known before pictures are embedded than after."""
+    for name in names:
+        known = published_card(name).encoder_names if name in PUBLISHED else ()
+        if known and model not in known:
+            raise wrong_vectors(name, known, model)
+        load_scorer(name)
+
+
+def _loaded(names: Sequence[str], record: EncoderRecord) -> list[Scorer]:
+    """The scorers. Those of other vectors are refused before their weights are downloaded."""
+    for name in names:
+        if name in PUBLISHED:
+            check_encoder(published_card(name), record)
+    return [load_scorer(name) for name in names]
 
 
 def _checked(reports: list[ScoreReport], pictures_: int, config: ScoreConfig) -> list[ScoreReport]:

@@ -20,7 +20,7 @@ from retrieval.images import decode
 from retrieval.own_heads import HeadRecord, save_head
 from retrieval.pipeline import EmbedConfig, embed
 from retrieval.scorers import load_scorer, of_pixels
-from retrieval.scoring import ScoreConfig, score_embeddings, score_folder, score_index
+from retrieval.scoring import ScoreConfig, check_model, score_embeddings, score_folder, score_index
 from tests.conftest import write_pictures
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -192,6 +192,22 @@ def test_a_scorer_of_other_vectors_is_refused_before_any_picture_is_read(
     with pytest.raises(BeholderError, match="reads vectors of beholder-mini"):
         score_embeddings(embedded, config("brightness", vector_head(tmp_path, other)))
     assert read == []
+
+
+@pytest.mark.usefixtures("no_weights")
+def test_a_published_head_of_other_vectors_is_refused_before_it_is_downloaded(embedded: Path, tmp_path: Path) -> None:
+    with pytest.raises(BeholderError, match="these are of"):
+        score_embeddings(embedded, config("laion-vit-l-14"))
+    build_index(embedded, tmp_path / "index", IndexConfig())
+    with pytest.raises(BeholderError, match="these are of"):
+        score_index(tmp_path / "index", config("laion-vit-l-14"))
+    with pytest.raises(BeholderError, match="these are of beholder-mini"):
+        check_model(["laion-vit-l-14"], "beholder-mini")
+
+
+@pytest.fixture
+def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("retrieval.heads.find", lambda file: pytest.fail("looked for weights"))
 
 
 def test_a_scorer_of_a_tower_reads_pictures_of_any_encoder_s_folder(embedded: Path, pictures: Path) -> None:
