@@ -19,7 +19,9 @@ from indexes.errors import FormatError
 from indexes.manifest import record_file
 from indexes.query_file import write_queries
 from indexes.safety import admit, check_files, remember
+from indexes.scores import ScoreColumn, scores_path, write_scores
 from indexes.segments import IndexManifest, write_tombstones
+from indexes.shards import Embeddings
 from indexes.structure import check_structure
 
 WIDTH = 32
@@ -38,6 +40,9 @@ for folder in sys.argv[1:]:
         index = load_index(folder)
         found = index.search(queries, 10)
         index.items(np.unique(found.ids))
+        if index.scorers:
+            index.search(queries, 5, beauty={"": 1.5})
+            index.items_table()
         outcome, said = "answer", f"{found.ids.shape}"
     except BeholderError as error:
         outcome, said = "refused", str(error)
@@ -80,7 +85,18 @@ def folders(tmp_path_factory, vectors, embeddings):
         changes = {"factory": factory, "parameters": parameters, "segments": (segment,), "count": count}
         dataclasses.replace(built, **changes).write(folder)
         built = flat
-    return [place / factory.replace(",", "-") for factory in FACTORIES]
+    return [*(place / factory.replace(",", "-") for factory in FACTORIES), scored_folder(place, rows)]
+
+
+def scored_folder(place, rows):
+    """An index with a scorer among its dimensions and one that is a column."""
+    digests = Embeddings(place / "e").items().column("sha256").to_pylist()
+    for name, shift in (("inside", 0), ("column", 1)):
+        column = ScoreColumn(name, "f", {}, digests, np.arange(400, dtype=np.float32) + shift)
+        write_scores(scores_path(place / "e", name), column)
+    config = IndexConfig("IVF16,Flat", scorers=("inside",), default_scorer="inside")
+    build_index(place / "e", place / "scored", config, text_vectors=rows[:50])
+    return place / "scored"
 
 
 @pytest.fixture
