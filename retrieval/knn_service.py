@@ -21,7 +21,8 @@ from indexes.errors import BeholderError
 
 from .query import Part, Query
 from .served_index import Near, ServedIndex
-from .service import Service, json_response
+from .service import Service
+from .service_errors import json_response
 from .service_requests import read_body
 
 NEAR = 0.94

@@ -22,6 +22,7 @@ from .rewrite import load_rewriter
 from .serve_config import ServeConfig
 from .served_index import ServedIndex
 from .service import Service, make_application
+from .service_errors import Hidden
 from .service_gate import Application, Gate
 from .service_metrics import Metrics
 from .service_requests import Reader
@@ -44,7 +45,9 @@ def open_service(config: ServeConfig) -> Service:
     if config.preload:
         for served in indexes.values():
             served.preload()
-    return Service(config, indexes, metrics, Reader(config))
+    roots = [(f"pictures of {name}", served.opened.pictures.root) for name, served in indexes.items()]
+    hidden = Hidden([*config.indexes, *roots], [*config.rewriters, *config.rerankers])
+    return Service(config, indexes, metrics, Reader(config), hidden)
 
 
 def application(service: Service, votes: Path, started: Callable[[], None] = lambda: None) -> Application:

@@ -5,8 +5,7 @@ speaks clip-retrieval's dialect, taste.py and page.py are the page's.
 
 import asyncio
 import functools
-import logging
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -14,37 +13,25 @@ from typing import Any, TypeVar
 
 import numpy as np
 from fastapi import APIRouter, FastAPI, Request
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic_core import to_json
-from starlette.exceptions import HTTPException
 
 from indexes.errors import BeholderError, FormatError
 
-from .microbatch import Busy, TooLate
 from .query import Part, Query
 from .results import Answer, Result
+from .rewrite import Rewrite
 from .search_config import SearchConfig
 from .serve_config import ServeConfig
 from .served_index import ServedIndex, lane_of
-from .service_gate import BodyTooLarge
+from .service_errors import Hidden, NotThere, handlers, json_response
 from .service_metrics import Metrics
 from .service_pictures import NotShown
 from .service_requests import SEARCH_EXAMPLES, QueryBody, Reader, SearchBody, read_body
 
 Made = TypeVar("Made")
-Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
-LOG = logging.getLogger("beholder.service")
 PICTURE_THREADS = 2  # pictures decoded at once: each may take 3 bytes a pixel
 KEPT_S = 86_400  # seconds a browser may keep a picture whose address names its content
-
-
-class NotThere(Exception):
-    """404, with one line."""
-
-
-def json_response(content: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    return Response(to_json(content, inf_nan_mode="null"), status, dict(headers or {}), "application/json")
 
 
 @dataclass
@@ -55,6 +42,7 @@ class Service:
     indexes: dict[str, ServedIndex]
     metrics: Metrics
     reader: Reader
+    hidden: Hidden
     ready: bool = True
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PICTURE_THREADS, "pictures"))
 
@@ -98,21 +86,29 @@ class Service:
 
 def answer_dict(service: Service, served: ServedIndex, answer: Answer, offset: int = 0) -> dict[str, Any]:
     """The JSON of an answer. A rewritten query shows what became of its texts."""
-    rewritten = [one.text for one in answer.rewrites]
-    fallbacks = [one.fallback for one in answer.rewrites if one.fallback]
+    rewrites = [rewrite_dict(service, one) for one in answer.rewrites]
+    rewritten = [one["text"] for one in rewrites]
+    fallbacks = [one["fallback"] for one in rewrites if one["fallback"]]
     return {
         "query": {
             "original": answer.query.label,
             "rewritten": "; ".join(rewritten) if rewritten else None,
             "fallback": "; ".join(fallbacks) or None,
-            "rewrites": [one.to_dict() for one in answer.rewrites],
+            "rewrites": rewrites,
         },
         "good_match": answer.good_match,
         "cut_off": None if answer.cut_off is None else asdict(answer.cut_off),
-        "notes": list(answer.notes),
+        "notes": [service.hidden.told(note) for note in answer.notes],
         "results": [service.shown(served, result) for result in answer.results[offset:]],
         "seconds": dict(answer.seconds),
     }
+
+
+def rewrite_dict(service: Service, rewrite: Rewrite) -> dict[str, Any]:
+    """The JSON of a rewrite; which server made it is the owner's affair."""
+    content = rewrite.to_dict()
+    told = {key: service.hidden.told(content[key]) for key in ("rewriter", "fallback") if content[key]}
+    return content | told
 
 
 def explained(served: ServedIndex, config: SearchConfig) -> dict[str, Any]:
@@ -163,7 +159,7 @@ def search_router(service: Service) -> APIRouter:
     async def rewrite(q: str, rewrite: str = "template", index: str | None = None) -> Response:
         spec, text = service.reader.rewriter(rewrite), service.reader.text(q, 1.0).value
         made = await service.index(index).rewrite(spec, text)
-        return json_response({**made.to_dict(), "rewriter": rewrite})
+        return json_response(rewrite_dict(service, made))
 
     return router
 
@@ -297,46 +293,6 @@ def _schema(model: Any) -> dict[str, Any]:
     return dict(inlined(content))
 
 
-def handlers() -> dict[Any, Handler]:
-    """Every error is {"error": one line} with the status that fits."""
-
-    def answered(
-        status: int, told: Callable[[Any], str] = str
-    ) -> Callable[[Request, Any], Coroutine[Any, Any, Response]]:
-        async def handler(request: Request, error: Any) -> Response:
-            headers = {"retry-after": str(error.retry_after_s)} if isinstance(error, Busy) else None
-            return json_response({"error": told(error)}, status, headers)
-
-        return handler
-
-    async def fault(request: Request, error: Exception) -> Response:
-        LOG.error("%s %s failed", request.method, request.url.path, exc_info=error)
-        return json_response({"error": "the service failed; its log says how"}, 500)
-
-    async def damaged(request: Request, error: FormatError) -> Response:
-        LOG.error("%s", error)
-        return json_response({"error": "an index cannot be read; the log says why"}, 500)
-
-    async def by_framework(request: Request, error: HTTPException) -> Response:
-        return json_response({"error": str(error.detail)}, error.status_code, error.headers)
-
-    return {
-        BeholderError: answered(400),
-        FormatError: damaged,
-        RequestValidationError: answered(422, _validation),
-        NotThere: answered(404),
-        BodyTooLarge: answered(413),
-        Busy: answered(503),
-        TooLate: answered(504),
-        HTTPException: by_framework,
-        Exception: fault,
-    }
-
-
-def _validation(error: RequestValidationError) -> str:
-    return "; ".join(f"{'.'.join(str(step) for step in one['loc'][1:])}: {one['msg']}" for one in error.errors()[:3])
-
-
 def make_application(
     service: Service, routers: Sequence[APIRouter] = (), lifespan: Callable[[FastAPI], Any] | None = None
 ) -> FastAPI:
@@ -345,7 +301,7 @@ def make_application(
         title="Beholder",
         version=version("beholder"),
         description='Pictures that match the words and are good to look at. Errors are {"error": one line}.',
-        exception_handlers=handlers(),
+        exception_handlers=handlers(service.hidden),
         docs_url=None,  # its scripts come from elsewhere; /openapi.json is for any viewer
         redoc_url=None,
         lifespan=lifespan,

@@ -9,7 +9,7 @@ from base64 import b64decode
 from binascii import Error as BadBase64
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,6 +24,9 @@ from .service_pictures import checked_picture
 
 RERANKER_KIND = re.compile("[:@]")  # what follows a re-ranker's kind in its spec
 STRICT = ConfigDict(extra="forbid", populate_by_name=True)
+
+
+Id = Annotated[int, Field(ge=0, lt=2**63)]
 
 
 class TextPart(BaseModel):
@@ -45,7 +48,7 @@ class LikePart(BaseModel):
     """A picture of the index, by its id."""
 
     model_config = STRICT
-    id: int
+    id: Id
     weight: float = 1.0
 
 
@@ -55,7 +58,7 @@ class QueryBody(BaseModel):
     model_config = STRICT
     text: list[TextPart | str] = []
     image: list[ImagePart] = []
-    like: list[LikePart | int] = []
+    like: list[LikePart | Id] = []
     vector: list[float] | None = None
     unwanted: list[TextPart | str] = Field([], alias="not")
 
@@ -147,7 +150,8 @@ class Reader:
             parts.append(Part("image", self.picture(one.data, one.url), one.weight, f"picture {at}"))
         parts += [Part("like", one) if isinstance(one, int) else Part("like", one.id, one.weight) for one in body.like]
         if body.vector is not None:
-            parts.append(Part("vector", np.asarray(body.vector, np.float32)))
+            with np.errstate(over="ignore"):  # what float32 cannot hold becomes infinite, which Part refuses
+                parts.append(Part("vector", np.asarray(body.vector, np.float32)))
         parts += [self._weighted(one, NOT_WEIGHT, against=True) for one in body.unwanted]
         return Query(tuple(parts))
 

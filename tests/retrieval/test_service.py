@@ -194,7 +194,12 @@ def test_concurrent_requests_each_get_their_own_answer(client: TestClient) -> No
         ({"query": "sea", "confg": {}}, "confg"),
         ({"query": {"texts": ["sea"]}}, "texts"),
         ({"query": {"vector": [1.0, 2.0]}}, "2 dimensions"),
-        ({"query": {"like": [999]}}, "999"),
+        ({"query": {"like": [999]}}, "id 999 is not in noise;"),
+        ({"query": {"like": [2**70]}}, "less than 9223372036854775808"),
+        ({"query": {"like": [-1]}}, "greater than or equal to 0"),
+        ({"query": {"vector": [1e39] * 512}}, "finite"),
+        ({"query": "sea", "config": {"beauty": {"look": 1}}}, "noise has no scores of look"),
+        ({"query": "sea", "config": {"min_relevance": "auto"}}, "noise has no calibration"),
         ({"query": {"image": [{"data": "!!!"}]}}, "base64"),
         ({"query": {"image": [{"data": base64.b64encode(b"hello").decode()}]}}, "no picture"),
         ({"query": {"image": [{"url": "http://169.254.169.254/latest"}]}}, "fetch-from"),
@@ -206,6 +211,21 @@ def test_concurrent_requests_each_get_their_own_answer(client: TestClient) -> No
 )
 def test_bad_requests_are_refused_in_one_line(client: TestClient, body: Any, said: str) -> None:
     assert said in refused(client, body)
+
+
+def test_clients_are_told_names_not_places(index: Path, tmp_path: Path) -> None:
+    url = "http://127.0.0.1:1/v1"  # nobody listens there
+    settings = {"rewriters": (("big", f"llm:model@{url}#detail"),), "slow_timeout_s": 60}
+    with opened(index, tmp_path, **settings) as (client, _):
+        assert client.get("/info").json()["rewriters"] == ["none", "template", "big"]
+        answer = client.post("/search", json={"query": "sea", "config": {"rewrite": "big"}})
+        rewrite = client.get("/rewrite?q=sea&rewrite=big")
+        said = refused(client, {"query": {"like": [999]}})
+    assert answer.json()["query"]["fallback"], "a rewriter that is down is told of"
+    assert rewrite.json()["text"] == "sea"
+    for text in (answer.text, rewrite.text, said):
+        assert "127.0.0.1:1" not in text
+        assert str(index.parent) not in text
 
 
 def test_a_body_that_is_no_json_is_refused(client: TestClient) -> None:
