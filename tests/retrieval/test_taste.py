@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from indexes.errors import BeholderError
 from retrieval.hpir import read_hpir
 from retrieval.page import DOOR, page_files, page_router
-from retrieval.service import handlers
+from retrieval.service_errors import Hidden, handlers
 from retrieval.taste import BLIND, Pending, taste_router
 from retrieval.votes import ASPECTS, Shown, Side, VoteBook
 
@@ -45,7 +45,7 @@ async def find(query: Any, config: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def opened(votes: Path) -> TestClient:
-    app = FastAPI(exception_handlers=handlers())
+    app = FastAPI(exception_handlers=handlers(Hidden([], [])))
     app.include_router(taste_router(find, VoteBook(votes)))
     app.include_router(page_router())
     return TestClient(app)
