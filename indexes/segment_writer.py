@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .beauty import augmented, padded_width
 from .beauty_file import write_normal_scores
 from .errors import BeholderError
+from .factories import BLOCK_ROWS
 from .faiss_build import Progress, Training, faiss_index
 from .manifest import publish, record_file
 from .memory import give_back
@@ -58,10 +59,15 @@ class FaissRows:
         self.dimension = padded_width(rows.dimension, len(rows.beauty.scorers) if rows.beauty else 0)
 
     def blocks(self) -> Iterator[Block]:
-        beauty, start = self._rows.beauty, 0
+        beauty, done = self._rows.beauty, 0
         for ids, vectors in self._rows.blocks():
-            yield ids, vectors if beauty is None else augmented(vectors, beauty.z[start : start + len(ids)])
-            start += len(ids)
+            if beauty is None:
+                yield ids, vectors
+                continue
+            for start in range(0, len(ids), BLOCK_ROWS):
+                part = slice(start, start + BLOCK_ROWS)
+                yield ids[part], augmented(vectors[part], beauty.z[done + start : done + start + len(ids[part])])
+            done += len(ids)
 
 
 def rows_of(source: Embeddings, first_id: int = 0) -> Rows:

@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from indexes.growth import Growth
     from indexes.segments import IndexManifest
 
+    from .update import UpdateReport
+
 
 def generic_vectors(model: str, why: str) -> "NDArray[Any] | None":
     """The vectors (500, D) of the generic queries in the box by an encoder; None, and a note that says `why` they are
@@ -49,7 +51,7 @@ def print_scores(manifest: "IndexManifest", *, whole: bool) -> None:
         print(f"spread      {said}")
 
 
-def print_growth(growth: "Growth") -> None:
+def print_growth(growth: "Growth | UpdateReport") -> None:
     """What happened to the scores of an index that grew or shrank."""
     for name, count in growth.unscored.items():
         print(f"{count} added pictures have no score of {name}: they stand in the middle of it")

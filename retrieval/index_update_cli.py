@@ -51,6 +51,7 @@ def update(
 
     from .calibrate import calibrate_if_possible
     from .index_build_cli import encoded_queries
+    from .index_scores import print_growth
     from .pipeline import EmbedConfig
     from .progress import progress_line
     from .update import update_index
@@ -93,6 +94,7 @@ def update(
     print(f"{index}: {what}, {report.count} pictures ({report.added} added, {report.removed} removed)")
     if report.embedded.rejected:
         print(f"rejected pictures and reasons: {(embeddings or index / 'embeddings') / 'rejected.jsonl'}")
+    print_growth(report)
     if report.compacted:
         print("its segments were written as one")
     if report.measured is not None:

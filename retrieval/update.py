@@ -2,7 +2,8 @@
 
 The vectors of the source are kept in an EMBEDDINGS folder, by default `INDEX/embeddings`, so that a run that is killed
 goes on and a later one embeds only what is new. An index that has no such folder yet gets one out of its own vectors.
-New pictures are added before old ones are removed: whenever it is killed, no picture of the source is missing.
+New pictures are scored by the index's scorers, where these are to be had, and added before old ones are removed:
+whenever it is killed, no picture of the source is missing.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from indexes import load_index
 from indexes.build import build_index
 from indexes.errors import BeholderError
 from indexes.growth import add, compact, gone_from, remove
+from indexes.growth_scores import drifts
 from indexes.manifest import record_file, write_bytes_atomic
 from indexes.search import Index, IndexManifest
 from indexes.shards import EmbeddingsManifest, write_shard
@@ -23,6 +25,7 @@ from .encoders import Encoder
 from .pipeline import EmbedConfig, EmbedReport, embed
 from .plan import manifest_digest, relative
 from .sources import find_source
+from .update_scores import score_new, seed_scores
 
 EMBEDDINGS = "embeddings"  # within an INDEX folder
 SEED_ROWS = 65_536  # rows per shard that is written from an index
@@ -43,6 +46,8 @@ class UpdateReport:
     removed: int = 0
     segments: int = 0
     compacted: bool = False
+    unscored: dict[str, int] = field(default_factory=dict)  # added pictures without a score, by scorer
+    drift: dict[str, float] = field(default_factory=dict)  # percentile points, by scorer, where worth saying
     measured: dict[str, Any] | None = None  # knn_recall, interval, kind and target, where the index keeps a target
     embedded: EmbedReport = field(default_factory=EmbedReport)
 
@@ -81,7 +86,12 @@ def update_index(
         (build or build_index)(folder, index)
         report.added = report.embedded.count
     else:
-        report.added = add(index, folder).added
+        opened = load_index(index, mmap=True)
+        seed_scores(opened, folder)
+        score_new(opened, folder, config.workers)
+        del opened
+        growth = add(index, folder)
+        report.added, report.unscored = growth.added, growth.unscored
         gone = gone_from(index, folder)
         report.removed = remove(index, gone).removed if len(gone) else 0
         report.compacted = _needs_compaction(IndexManifest.read(index))
@@ -95,6 +105,7 @@ def update_index(
         after = remeasure(index)
     if after.measured is not None:
         report.measured = {name: after.measured.get(name) for name in ("knn_recall", "interval", "kind", "target")}
+    report.drift = drifts(after.scores)
     report.count, report.segments = after.count, len(after.segments)
     return report
 
@@ -115,7 +126,8 @@ def _needs_compaction(manifest: IndexManifest) -> bool:
 
 def seed_embeddings(index: Index, folder: Path) -> None:
     """Writes the live pictures of an index as an EMBEDDINGS folder: nothing of them is embedded again."""
-    ids, items = index.live_ids(), index.items_table()
+    ids = index.live_ids()
+    items = index.items(ids)
     folder.mkdir(parents=True, exist_ok=True)
     shards = []
     for number, start in enumerate(range(0, len(ids), SEED_ROWS)):
