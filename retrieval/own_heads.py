@@ -6,6 +6,7 @@ which pictures go through the tower once more, whole (squashed to its square) in
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -135,4 +136,10 @@ def load_head(folder: Path, name: str = "") -> Scorer:
     card, bias = record.card(weights.sha256), float(tensors["bias"][0])
     if record.features == VECTORS:
         return LinearHead(card, tensors["weight"], bias)
-    return TowerHead(card, tensors["weight"], bias, lambda: load_encoder(record.encoder))
+    return TowerHead(card, tensors["weight"], bias, lambda: _tower(record.encoder))
+
+
+@lru_cache(maxsize=2)
+def _tower(name: str) -> Encoder:
+    """One encoder for all heads on it."""
+    return load_encoder(name)
