@@ -23,6 +23,11 @@ class Judged:
     by_pictures: bool
     width: int  # scores of all questions together
 
+    @property
+    def sure(self) -> int:
+        """How many items have a majority."""
+        return int(hpir.decided(self.counts).sum())
+
     def scored(self, scores: Sequence[hpir.Floats], rule: str) -> tuple[hpir.Floats, hpir.Floats]:
         """(K, 2) scores of the groups and (K,) choices, of a system's scores by question."""
         groups = hpir.group_scores(np.concatenate(scores), self.groups, rule)

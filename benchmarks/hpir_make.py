@@ -8,7 +8,7 @@ Which pictures are for the test is said by a column of the table, or drawn by se
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from .bradley_terry import bradley_terry
 from .hpir_draw import draw_groups, draw_share
 from .hpir_set import TEST, TRAIN, pictures_of, write_set
 from .hpir_tables import digests_of, image_column, number, whole
-from .runs import portable_path
+from .runs import command_of, portable_path
 from .tables import read_tsv
 
 Judged = tuple[str, str, int, int]  # sha256 of two pictures, choices for each
@@ -106,6 +106,7 @@ def make(config: HpirMakeConfig) -> Made:
         if name not in ("out", "scores", "pairs", "export", "splits")
     }
     made: dict[str, Any] = {
+        "command": command_of("bench hpir make", replace(config, out=Path("SET"))),
         "settings": {**settings, "pair_column": list(config.pair_column)},
         "sources": {portable_path(path): sha256_file(path) for path in sources},
         "left_out": left_out,

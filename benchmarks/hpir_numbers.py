@@ -22,14 +22,13 @@ BESIDE = {"net": "weighted by net votes", "confidence": "weighted by confidence"
 def agreements(judged: Judged, chosen: Chosen, weight: str, seed: int) -> Numbers:
     """The metric of each system with its interval."""
     values = _values(judged, chosen, weight)
-    items = int(hpir.decided(judged.counts).sum())
-    return {name: Number.of(hpir.interval(one, items, seed=seed), hpir.CHANCE) for name, one in values.items()}
+    return {name: Number.of(hpir.interval(one, judged.sure, seed=seed), hpir.CHANCE) for name, one in values.items()}
 
 
 def differences(judged: Judged, chosen: Chosen, baseline: str, weight: str, seed: int) -> Numbers:
     """What each other system has on the baseline, in points, on the same draws of queries or pictures."""
     values = _values(judged, chosen, weight)
-    single = int(hpir.decided(judged.counts).sum()) < 2
+    single = judged.sure < 2
     numbers = {}
     for name, one in values.items():
         if name != baseline:
@@ -67,7 +66,7 @@ def notes_of(judged: Judged, aspect: str, group: str, weight: str, halves: Seque
     sizes = np.diff(judged.groups.starts)
     many = str(sizes.max()) if sizes.min() == sizes.max() else f"{sizes.min()} to {sizes.max()}"
     what = "pairs of pictures" if sizes.max() == 1 else f"pairs of groups of {many} pictures"
-    said = f"{int(sure.sum()):,} {what} with a majority ({aspect}), {int(judged.counts.sum()):,} votes"
+    said = f"{judged.sure:,} {what} with a majority ({aspect}), {int(judged.counts.sum()):,} votes"
     said += f"; {int((~sure).sum()):,} ties left out"
     same = sum(choice == "same" for item in judged.items for choice in item.votes[aspect])
     said += f"; {same:,} votes for neither not counted" if same else ""

@@ -129,12 +129,15 @@ class _Scored:
             raise BeholderError(problem, "votes that differ", "Collect more votes, or choose another --aspect.")
         found = systems(self.config.specs, questions, self.pictures)
         self.notes += dict.fromkeys(self.prefix + note for system in found for note in system.notes)
+        if "command" in self.set.made:
+            self.notes.append(f"{self.prefix}Made by `{self.set.made['command']}`.")
         self.data = {
             "sha256": self.set.sha256,
             "sources": dict(self.set.made.get("sources", {})),
             "items": len(self.set.items),
             "queries": len(questions),
             "pictures": len(self.pictures.sha256s),
+            "systems": {system.name: dict(system.parts) for system in found},
             "pictures_sha256": sha256_bytes("\n".join(self.pictures.sha256s).encode()),
         }
         for aspect in wanted:
@@ -154,7 +157,7 @@ class _Scored:
         gains = differences(judged, chosen, baseline, config.weight, config.seed)
         controls = run_controls(judged, config.group, config.weight, seed=config.seed)
         numbers |= gains | beside(judged, chosen, config.weight, config.seed)
-        numbers |= {f"control: {name}": Number(value, n=len(judged.items)) for name, value in controls.items()}
+        numbers |= {f"control: {name}": Number(value, n=judged.sure) for name, value in controls.items()}
         self.numbers |= {f"{self.prefix}{name}{suffix}": number for name, number in numbers.items()}
         halves = [(one.high - one.low) / 2 for one in gains.values() if one.low is not None and one.high is not None]
         self.notes += [self.prefix + note for note in notes_of(judged, aspect, config.group, config.weight, halves)]

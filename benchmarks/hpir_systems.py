@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.errors import BeholderError
+from indexes.manifest import sha256_file
 from indexes.percentiles import percentiles
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.hpir import HpirItem
@@ -43,10 +44,12 @@ class Question:
 
 @dataclass(frozen=True)
 class System:
-    """scores: for each question an array over its candidates, higher is better."""
+    """scores: for each question an array over its candidates, higher is better. parts: what it is made of, with the
+    fingerprints that tell versions apart."""
 
     name: str
     scores: tuple[Floats, ...]
+    parts: Mapping[str, str]
     notes: tuple[str, ...] = ()
 
 
@@ -116,7 +119,8 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
     vectors = {name: pictures.vectors(encoder) for name, encoder in loaded.items()}
     rerankers = [(spec, load_reranker(spec, RewriteSettings(device=specs.device))) for spec in specs.rerank]
     mixed = [one.scorer for _, one in rerankers if isinstance(one, RankMix) and one.scorer]
-    known = _scores(list(dict.fromkeys([*specs.scorer, *mixed])), loaded, vectors, pictures)
+    scorers = {name: load_scorer(name) for name in dict.fromkeys([*specs.scorer, *mixed])}
+    known = _scores(scorers, loaded, vectors, pictures)
     found = []
     for name, encoder in loaded.items():
         plain = _by_encoder(_short(name), encoder, vectors[name], questions, "")
@@ -127,12 +131,17 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
                 context = _Context(questions, vectors[name], known, specs.scorer[0] if specs.scorer else "", pictures)
                 found.append(_reranked(system, spec, reranker, context))
     found += [
-        System(_short(name), tuple(known[name][one.candidates] for one in questions))
+        System(
+            _short(name),
+            tuple(known[name][one.candidates] for one in questions),
+            {"scorer": scorers[name].card.name, "scorer_fingerprint": scorers[name].card.fingerprint},
+        )
         for name in dict.fromkeys(specs.scorer)
     ]
     for table, column in specs.tables:
         values = _table_scores(table, column, pictures)
-        found.append(System(f"ceiling: {column} of {table.name}", tuple(values[one.candidates] for one in questions)))
+        name, scores = f"ceiling: {column} of {table.name}", tuple(values[one.candidates] for one in questions)
+        found.append(System(name, scores, {"column": column, "table_sha256": sha256_file(table)}))
     names = [one.name for one in found]
     repeated = next((name for name in names if names.count(name) > 1), None)
     if repeated is not None:
@@ -145,10 +154,15 @@ def _by_encoder(name: str, encoder: Encoder, vectors: Vectors, questions: Sequen
     queries = [one.query for one in questions]
     parts = [part for query in queries if query is not None for part in query.parts]
     said = {part.value: part.value for part in parts}
+    record = encoder.record
+    prints = {"image_fingerprint": record.image_fingerprint, "text_fingerprint": record.text_fingerprint}
+    made_of = {"encoder": name, **prints}
     notes: tuple[str, ...] = ()
     if rewrite:
         wanted = list(dict.fromkeys(part.value for part in parts if part.weight > 0))
-        done = load_rewriter(rewrite, RewriteSettings(device=str(encoder.device)), encoder=encoder).rewrite(wanted)
+        rewriter = load_rewriter(rewrite, RewriteSettings(device=str(encoder.device)), encoder=encoder)
+        done = rewriter.rewrite(wanted)
+        made_of["rewriter"] = rewriter.name
         said |= {one.original: one.text for one in done}
         notes = (f"{name}, {rewrite}: {count_rewrites(done).line()}.",)
     texts = list(dict.fromkeys([*said, *said.values()]))
@@ -163,7 +177,7 @@ def _by_encoder(name: str, encoder: Encoder, vectors: Vectors, questions: Sequen
         if query.plain is None:
             vector = combine(encoded[at], [part.weight for part in query.parts])
         scores.append(np.asarray(vectors[question.candidates] @ vector, np.float64))
-    return System(f"{name}, {rewrite}" if rewrite else name, tuple(scores), notes)
+    return System(f"{name}, {rewrite}" if rewrite else name, tuple(scores), made_of, notes)
 
 
 @dataclass(frozen=True)
@@ -197,14 +211,19 @@ def _reranked(system: System, spec: str, reranker: Reranker, context: _Context) 
         values[places] = done.scores
         scores.append(values)
         notes += [f"{system.name}, {spec}: {note}." for note in done.notes]
-    return replace(system, name=f"{system.name}, {spec}", scores=tuple(scores), notes=tuple(dict.fromkeys(notes)))
+    made_of = {**system.parts, "reranker": spec}
+    return replace(
+        system, name=f"{system.name}, {spec}", scores=tuple(scores), parts=made_of, notes=tuple(dict.fromkeys(notes))
+    )
 
 
 def _scores(
-    names: Sequence[str], encoders: Mapping[str, Encoder], vectors: Mapping[str, Vectors], pictures: SetPictures
+    scorers: Mapping[str, Scorer],
+    encoders: Mapping[str, Encoder],
+    vectors: Mapping[str, Vectors],
+    pictures: SetPictures,
 ) -> dict[str, Floats]:
     """(N,) of all pictures by each scorer, higher is better."""
-    scorers: dict[str, Scorer] = {name: load_scorer(name) for name in names}
     found: dict[str, Floats] = {}
     for name, scorer in scorers.items():
         stored = pictures.stored_scores(scorer.card)

@@ -1,9 +1,14 @@
 """Bradley-Terry strengths are those of maximum likelihood, and finite where the maximum is not."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from benchmarks.bradley_terry import bradley_terry
+from benchmarks.correlation import spearman
+from benchmarks.tables import read_tsv
 from indexes.errors import BeholderError
 
 
@@ -60,3 +65,15 @@ def test_pictures_that_no_choice_links_are_comparable_through_the_stranger() -> 
 def test_no_choices_and_a_picture_against_itself_are_refused(pairs: object, wins: object) -> None:
     with pytest.raises(BeholderError):
         bradley_terry(np.asarray(pairs), np.asarray(wins, float), 2)
+
+
+@pytest.mark.skipif("BEHOLDER_DATA" not in os.environ, reason="BEHOLDER_DATA is not set")
+def test_the_order_of_a_hundred_web_pages_is_that_of_the_sources_own_fit() -> None:
+    folder = Path(os.environ["BEHOLDER_DATA"]) / "website_pairs"
+    pages = read_tsv(folder / "items.tsv", ["file", "bradley_terry_score"])
+    places = {page["file"]: place for place, page in enumerate(pages)}
+    rows = read_tsv(folder / "pairs.tsv", ["file_1", "file_2", "wins_1", "wins_2"])
+    pairs = np.array([(places[row["file_1"]], places[row["file_2"]]) for row in rows])
+    wins = np.array([(float(row["wins_1"]), float(row["wins_2"])) for row in rows])
+    source = np.array([float(page["bradley_terry_score"]) for page in pages])
+    assert spearman(bradley_terry(pairs, wins, len(pages)), source) > 0.9999
