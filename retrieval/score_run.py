@@ -20,7 +20,7 @@ from indexes.shards import EncoderRecord
 
 from .score_pool import Looked, Wanted, looking, workers_for
 from .scorers import LOOK, PictureScorer, Scorer, ScorerCard, VectorScorer, check_encoder, of_pixels, of_vectors
-from .sources import pictures
+from .sources import pictures, stays_inside
 
 SAVE_S = 60.0
 BATCH = 32  # pictures at a time through a scorer that is given pixels
@@ -111,7 +111,11 @@ def _score_pixels(
     for scorer in scorers:
         for sha256, value in kept_scores(partial_path(corpus.folder, scorer.card), scorer.card).items():
             found[scorer.card.name].setdefault(sha256, value)
-    rows = _first_rows(corpus.sha256s, [found[scorer.card.name] for scorer in scorers])
+    wanting = _first_rows(corpus.sha256s, [found[scorer.card.name] for scorer in scorers])
+    rows = [row for row in wanting if stays_inside(corpus.uris[row])]
+    for row in set(wanting).difference(rows):
+        for scorer in scorers:
+            reports[scorer.card.name].missing[corpus.uris[row]] = "lies outside of the source"
     if not rows:
         return
     formulas = tuple(scorer.card.name for scorer in scorers if scorer.card.name in LOOK)

@@ -227,7 +227,7 @@ def pictures(root: Path, uris: Sequence[str]) -> Iterator[Picture]:
 
 def contents(root: Path, uris: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
     """The bytes behind each different uri, archive by archive; None where they are gone or would lie outside root."""
-    inside = [uri for uri in dict.fromkeys(uris) if _stays_inside(uri)]
+    inside = [uri for uri in dict.fromkeys(uris) if stays_inside(uri)]
     for picture in pictures(root, sorted(inside, key=lambda uri: Uris(root).split(uri)[0])):
         try:
             yield picture.uri, content_of(picture)
@@ -235,7 +235,8 @@ def contents(root: Path, uris: Iterable[str]) -> Iterator[tuple[str, bytes | Non
             yield picture.uri, None
 
 
-def _stays_inside(uri: str) -> bool:
+def stays_inside(uri: str) -> bool:
+    """Whether a uri, which a folder from a stranger may hold, leads to a place under its root."""
     path = PurePosixPath(uri)
     return not path.is_absolute() and ".." not in path.parts
 

@@ -9,11 +9,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from indexes import Embeddings, IndexConfig, build_index, load_index
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.scores import read_scores, scores_path, write_scores
+from indexes.segments import verify_index
+from indexes.shards import write_shard
 from retrieval import score_run
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import decode
@@ -240,6 +243,41 @@ def test_a_built_index_gets_a_column_to_filter_and_sort_by(embedded: Path, tmp_p
     shares = [row["brightness_percentile"] for row in ordered]
     assert shares == sorted(shares)
     assert [report.new for report in score_index(tmp_path / "index", config("brightness", "contrast"))] == [0, 0]
+
+
+def test_a_killed_run_over_an_index_goes_on(embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = tmp_path / "index"
+    build_index(embedded, index, IndexConfig())
+    monkeypatch.setattr(score_run, "SAVE_S", 0.0)
+
+    def stop(done: int, total: int) -> None:
+        if done == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_index(index, config(), stop)
+    assert verify_index(index)
+    assert load_index(index).scorers == ()
+    read = asked(monkeypatch)
+    assert score_index(index, config())[0].count == 20
+    assert len(read) == 8
+    assert load_index(index).scorers[0].count == 20
+    assert verify_index(index)
+
+
+def test_uris_that_lead_out_of_the_source_are_not_followed(embedded: Path, tmp_path: Path) -> None:
+    outside = tmp_path / "outside.jpg"
+    shutil.copy(tmp_path / "pictures" / "p000.jpg", outside)
+    embeddings = Embeddings(embedded)
+    items = embeddings.items()
+    uris = ["../outside.jpg", str(outside), *items.column("uri").to_pylist()[2:]]
+    items = items.set_column(items.column_names.index("uri"), "uri", pa.array(uris))
+    vectors = np.concatenate([vectors for _, vectors in embeddings.blocks()])
+    shard = write_shard(embedded, 0, items.column("id").to_numpy(), vectors, items)
+    replace(embeddings.manifest, shards=(shard,)).write(embedded)
+    report = score_embeddings(embedded, config())[0]
+    assert set(report.missing) == {"../outside.jpg", str(outside)}
+    assert report.count == 18
 
 
 def test_folders_of_other_kinds_are_refused(tmp_path: Path) -> None:
