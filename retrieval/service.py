@@ -63,11 +63,11 @@ class Service:
             return await self.on_thread(lambda: self.reader.query(body))
         return self.reader.query(body)
 
-    def shown(self, served: ServedIndex, result: Result, offset: int = 0) -> dict[str, Any]:
+    def shown(self, served: ServedIndex, result: Result) -> dict[str, Any]:
         """A result with the addresses of its picture. They name its content, so browsers may keep what they got."""
         tail = f"{result.id}?index={served.name}&v={result.sha256[:12]}"
         addresses = {"image": f"/images/{tail}", "thumbnail": f"/thumbnails/{tail}"}
-        return {**result.to_dict(), "rank": result.rank - offset if offset else result.rank, **addresses}
+        return {**result.to_dict(), **addresses}
 
     async def find(self, query: dict[str, Any] | str, config: dict[str, Any]) -> list[dict[str, Any]]:
         """The results of one search as /search gives them: for comparisons."""
@@ -261,7 +261,7 @@ def _described(served: ServedIndex) -> dict[str, Any]:
     return {
         "name": served.name,
         "count": len(opened.index),
-        "encoder": manifest.encoder.name,
+        "encoder": _without_folder(manifest.encoder.name),
         "image_fingerprint": manifest.encoder.image_fingerprint,
         "text_fingerprint": manifest.encoder.text_fingerprint,
         "dimension": manifest.dimension,
@@ -274,6 +274,11 @@ def _described(served: ServedIndex) -> dict[str, Any]:
         "beauty": manifest.spread is not None,
         "calibrated": manifest.calibration is not None,
     }
+
+
+def _without_folder(encoder: str) -> str:
+    """An encoder's name; of a model in a folder of this machine the folder's own name."""
+    return encoder if encoder.startswith("hf-hub:") else encoder.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _schema(model: Any) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from retrieval.search_config import SearchConfig
 from retrieval.serve import application, open_service
 from retrieval.serve_config import ServeConfig, named_folder, named_spec
 from retrieval.served_index import lane_of
-from retrieval.service import Service
+from retrieval.service import Service, _without_folder
 from tests.conftest import write_pictures
 from tests.retrieval.served import items_of, make_index, unit_rows
 
@@ -551,6 +551,12 @@ def test_info_names_columns_rewriters_and_limits(client: TestClient) -> None:
     assert info["indexes"][0]["columns"]["width"] == "int32"
     assert info["rewriters"] == ["none", "template"]
     assert info["limits"]["max_k"] == 1000
+
+
+def test_an_encoders_folder_is_not_told() -> None:
+    names = ["beholder-mini", "ViT-B-32:openai", "hf-hub:timm/ViT-B-16-SigLIP", "/home/me/models/mine", "../mine/"]
+    told = ["beholder-mini", "ViT-B-32:openai", "hf-hub:timm/ViT-B-16-SigLIP", "mine", "mine"]
+    assert [_without_folder(name) for name in names] == told
 
 
 def test_the_description_has_examples_that_work(client: TestClient) -> None:
