@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from indexes.errors import BeholderError
 from indexes.shards import EncoderRecord
 
+from .checkpoints import is_partial, load_partial
 from .images import Preprocessing
 
 MODELS = Path(__file__).parent / "models"
@@ -171,6 +172,8 @@ def load_encoder(name: str, device: str = "cpu") -> Encoder:
     """
     folder = find_folder(name)
     check_device(device)
+    if folder is not None and is_partial(folder):
+        return load_partial(name, folder, device, MODELS, load_encoder)
     if folder is not None:
         return _load_folder(name, folder, device)
     if name.startswith("hf-hub:"):

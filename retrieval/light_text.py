@@ -105,7 +105,7 @@ class LightTextEncoder:
 def fits(folder: Path) -> bool:
     """Whether a folder's text tower is one that this module computes: BERT, mean-pooled, with open_clip's mlp head."""
     if not (folder / "config.json").is_file() or not (folder / "open_clip_model.safetensors").is_file():
-        return False
+        return False  # a partial CHECKPOINT, too, has no config of its own
     text = read_config(folder)["model_cfg"].get("text_cfg", {})
     bert: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     return (

@@ -9,6 +9,7 @@ import typer
 
 from indexes.errors import BeholderError
 
+from . import align_cli
 from .pretrain_config import RECIPES, PretrainConfig
 
 app = typer.Typer(
@@ -16,6 +17,9 @@ app = typer.Typer(
     add_completion=False,
     help="Train encoders (`pretrain`, from captions) and scorers (`scorer`, from people's scores).",
 )
+
+
+align_cli.register(app)
 
 
 @app.callback()

@@ -1,0 +1,229 @@
+"""A run of alignment from tables to a CHECKPOINT: reads, measures the base, trains, chooses on dev, writes."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from indexes.errors import BeholderError, ConditionFailed, FormatError
+from indexes.manifest import write_json_atomic
+from indexes.shards import EncoderRecord
+from retrieval.encoders import Encoder, check_device, load_encoder
+
+from .align_config import AlignConfig
+from .processes import Rank0First, join_processes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .align_data import AlignData, Collator
+    from .align_model import AlignModel
+    from .retention import Figures, Measure
+
+Say = Callable[[str], None]
+Extra = Callable[[Encoder], Mapping[str, float]]  # figures of one's own, on dev data, of the encoder as it is
+
+
+@dataclass(frozen=True)
+class AlignReport:
+    """Dev figures of the base and of what was chosen: its step, its weight against the base, the folder it lies in."""
+
+    base: dict[str, float]
+    tuned: dict[str, float]
+    alpha: float
+    step: int
+    seconds: float
+    model: Path
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that a run reads or computes once: the data, the model before its first step, the reference's logits."""
+
+    encoder: Encoder
+    record: EncoderRecord  # of the base
+    data: AlignData
+    model: AlignModel
+    measured: Measure
+    collator: Collator
+    scale: float  # 1 / temperature
+
+
+def align(
+    config: AlignConfig,
+    run: Path,
+    data: Path | None = None,
+    *,
+    cache: Path | None = None,
+    say: Say | None = None,
+    extra: Extra | None = None,
+    select: str = "pair_accuracy",
+) -> AlignReport:
+    """Tunes config.base on config.preferences and leaves the CHECKPOINT `run/model`.
+
+    Called again it goes on where it stopped, to the same weights. `data` holds the sources of captions, `cache` what
+    is computed once (default: in the run). `extra` adds dev figures to every evaluation, and `select` names the one
+    that is chosen by (higher is better). Under torchrun the processes share each step. Raises ConditionFailed where
+    no weights, nor any between them and the base, keep the retention within config.max_retention_loss.
+    """
+    from safetensors.torch import load_file
+
+    from .align_data import Plan
+    from .align_trainer import BEST, AlignTrainer, last_checkpoint
+    from .checkpoint_folder import write_checkpoint_folder
+    from .interpolate import choose, sweep
+    from .retention import Budget, over_budget
+
+    began = time.perf_counter()
+    rank, _ = join_processes(config.device)
+    say = say if say and rank == 0 else lambda line: None
+    run.mkdir(parents=True, exist_ok=True)
+    with Rank0First(*join_processes(config.device)):
+        _check_same(run, config)
+    if config.tensorboard:
+        _check_tensorboard()
+        os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
+
+    ready = prepare(config, data, cache or run / "cache", say)
+    model = ready.model
+
+    def measure() -> Figures:
+        figures = ready.measured(model)
+        return {**figures, **extra(ready.encoder)} if extra else figures
+
+    base = measure()
+    say(f"base: {', '.join(f'{name} {value:.2f}' for name, value in base.items())}")
+    if extra and select not in base:
+        raise BeholderError(f"no figure is called {select}", ", ".join(base), "Choose by one of them.")
+    budget = Budget(base, config.max_retention_loss)
+    base_state = {name: value.cpu() for name, value in model.plain_state().items()}
+    trainer = AlignTrainer(
+        model,
+        Plan(config, ready.data),
+        ready.collator,
+        config,
+        run,
+        scale=ready.scale,
+        budget=budget,
+        measure=measure,
+        say=say,
+        select=select,
+    )
+    checkpoint = last_checkpoint(run)
+    if over_budget(trainer.history, budget) < config.patience:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    elif checkpoint is not None:
+        trainer._load_from_checkpoint(str(checkpoint))
+
+    best = max((one for one in trainer.history if one.get("best")), key=lambda one: one["step"], default=None)
+    step = best["step"] if best else trainer.state.global_step
+    if rank:  # the first process chooses and writes
+        return AlignReport(base, {}, 0.0, step, time.perf_counter() - began, run / "model")
+    if best:
+        model.load_trained(load_file(run / BEST))
+    tuned_state = {name: value.cpu() for name, value in model.plain_state().items()}
+    plain = load_encoder(config.base, config.device)
+    swept = sweep(base_state, tuned_state, config.alphas, _measure_of(plain, config, ready.measured, extra))
+    for alpha, figures in swept:
+        told = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+        say(f"alpha {alpha:.2f}: {told}{'' if budget.inside(figures) else ' (over the budget)'}")
+    chosen = choose(swept, budget, select)
+    report = {"base": base, "sweep": [{"alpha": alpha, **figures} for alpha, figures in swept], "step": step}
+    if chosen is None:
+        write_json_atomic(run / "report.json", {**report, "chosen": None})
+        raise ConditionFailed(
+            f"every weight tried loses more than {config.max_retention_loss:g} points of hit_rate@10",
+            "a checkpoint inside --max-retention-loss",
+            "Lower the learning rate, raise --contrastive-weight, or add smaller --alphas.",
+        )
+    alpha, figures = chosen
+    folder = run / "model"
+    write_checkpoint_folder(folder, plain, base_state, tuned_state, alpha, config, ready.record, base, figures, step)
+    write_json_atomic(run / "report.json", {**report, "chosen": {"alpha": alpha, **figures}})
+    return AlignReport(base, figures, alpha, step, time.perf_counter() - began, folder)
+
+
+def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Prepared:
+    """Reads the tables, loads the base, and computes once what stays: pictures, frozen texts, reference logits."""
+    import torch
+
+    from .align_data import Collator, read_data, tokens_of
+    from .align_model import AlignModel
+    from .retention import Measure, reference_logits
+
+    check_device(config.device)
+    if config.threads:
+        torch.set_num_threads(config.threads)
+    torch.manual_seed(config.seed)  # of adapters and dropout
+    encoder = load_encoder(config.base, config.device)
+    record = encoder.record
+    contents = read_data(config, data, cache, say)
+    model = AlignModel(encoder, config)
+    scale = 1 / config.temperature if config.temperature else float(encoder.model.logit_scale.detach().exp())
+    texts = tokens_of(encoder, contents.texts)
+    with Rank0First(*join_processes(config.device)):
+        gallery = contents.gallery
+        pictures: Any = gallery.pixels(encoder, say) if config.trains_image else gallery.vectors(encoder, say)
+        if not config.trains_text or (config.text_lr == 0 and model.towers.has_heads):
+            texts = _features(model, texts, contents.texts, record.text_fingerprint, cache, say)
+    measured = Measure(contents, texts, pictures)
+    reference = reference_logits(measured, model, contents.train, scale)
+    collator = Collator(contents, texts, pictures, reference, once=config.trains_image)
+    return Prepared(encoder, record, contents, model, measured, collator, scale)
+
+
+def _features(model: AlignModel, tokens: Tensor, texts: list[str], fingerprint: str, cache: Path, say: Say) -> Tensor:
+    """float (T, F) of a frozen text tower, computed once into the cache."""
+    import numpy as np
+    import torch
+
+    from .features import cache_name, compute_once
+
+    path = cache / cache_name("texts", fingerprint, texts)
+    if not path.is_file():
+        say(f"the text tower is frozen: reading {len(texts):,} texts once")
+    order = (tokens != 0).sum(1).argsort()  # of like length together: padding costs half
+    device = next(model.parameters()).device
+    kept = compute_once(path, len(texts), lambda rows: model.eval().text_features(tokens[order[rows]].to(device)))
+    return torch.from_numpy(np.array(kept)).float()[order.argsort()]
+
+
+def _measure_of(
+    encoder: Encoder, config: AlignConfig, measured: Measure, extra: Extra | None
+) -> Callable[[Mapping[str, Tensor]], Figures]:
+    """Figures of weights under open_clip's own names, put into `encoder`."""
+    from .align_model import AlignModel
+
+    model = AlignModel(encoder, replace(config, lora_rank=0))
+
+    def measure(state: Mapping[str, Tensor]) -> Figures:
+        encoder.model.load_state_dict(state)
+        figures = measured(model)
+        return {**figures, **extra(encoder)} if extra else figures
+
+    return measure
+
+
+def _check_same(run: Path, config: AlignConfig) -> None:
+    """Raises FormatError where the folder holds a run of other settings."""
+    path = run / "config.json"
+    if not path.is_file():
+        write_json_atomic(path, config.to_dict())
+        return
+    old, new = AlignConfig.read(path).to_dict(), config.to_dict()
+    changed = sorted(name for name in new if new[name] != old[name])
+    if changed:
+        raise FormatError(
+            f"{run} was begun with another {', '.join(changed)}", "the same settings", "Use another folder."
+        )
+
+
+def _check_tensorboard() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("tensorboard") is None:
+        raise BeholderError("TensorBoard is not installed", "the extra train", "Run `pip install 'beholder[train]'`.")

@@ -1,0 +1,96 @@
+"""How much of a training step is ours: whole steps beside forward, backward and optimizer of the towers alone."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+
+from .align_config import AlignConfig
+
+
+@dataclass(frozen=True)
+class Speed:
+    """Per second: whole steps of the trainer, and the same batches through the towers alone: forward, backward of a
+    plain sum, optimizer. overhead: the share of a step that the towers do not take (collation, losses, logging)."""
+
+    steps: float
+    towers: float
+
+    @property
+    def overhead(self) -> float:
+        return 1 - self.steps / self.towers
+
+
+def measure_speed(
+    config: AlignConfig, data: Path | None, cache: Path, repeats: int, say: Callable[[str], None]
+) -> Speed:
+    """Times `repeats` steps each way, in turns so that both meet the same load, and takes medians."""
+    import torch
+
+    from .align import prepare
+    from .align_data import Plan
+    from .align_trainer import AlignTrainer
+    from .retention import Budget
+
+    config = replace(config, steps=repeats + 2, accumulate=1, tensorboard=False)
+    ready = prepare(config, data, cache, say)
+    plan = Plan(config, ready.data)
+    trainer = AlignTrainer(
+        ready.model,
+        plan,
+        ready.collator,
+        config,
+        cache / "run",
+        scale=ready.scale,
+        budget=Budget({}, 0),
+        measure=dict,
+        say=say,
+        select="",
+    )
+    model, device = ready.model, ready.encoder.device
+    optimizer = trainer.optimizer
+    bf16 = bool(trainer.args.bf16)
+
+    def batch(step: int) -> dict[str, torch.Tensor]:
+        places = range(step * config.queries, (step + 1) * config.queries)
+        return ready.collator([plan[place] for place in places])
+
+    def whole(step: int) -> None:
+        trainer.training_step(prepared, batch(step), torch.tensor(config.queries))
+        update()
+
+    def update() -> None:
+        torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def towers(inputs: dict[str, torch.Tensor]) -> None:
+        model.train()
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            texts, pictures = model(inputs["texts"].to(device), inputs["pictures"].to(device))
+        (texts.sum() + pictures.sum()).backward()
+        update()
+
+    prepared = trainer.accelerator.prepare(model)
+    taken: tuple[list[float], list[float]] = ([], [])
+    for step in range(repeats + 2):
+        held = batch(step)
+        began = time.perf_counter()
+        whole(step)
+        _wait(device.type)
+        middle = time.perf_counter()
+        towers(held)
+        _wait(device.type)
+        taken[0].append(middle - began)
+        taken[1].append(time.perf_counter() - middle)
+    return Speed(1 / median(taken[0][2:]), 1 / median(taken[1][2:]))
+
+
+def _wait(device: str) -> None:
+    import torch
+
+    if device == "cuda":
+        torch.cuda.synchronize()
