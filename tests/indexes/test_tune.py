@@ -206,5 +206,5 @@ def test_effort_is_not_raised_beyond_a_setting_that_is_too_slow():
         return Point(parameters, parameters["nprobe"] / 100, 1000 / parameters["nprobe"])
 
     assert _least(at, {}, parse("IVF64,Flat"), 1000, 0.5, 1, 200.0) is None
-    assert asked == [1, 2, 4, 8]
+    assert list(dict.fromkeys(asked)) == [1, 2, 4, 8]  # a fit keeps what it asked
     assert _least(at, {}, parse("IVF64,Flat"), 1000, 0.5, 1, 0.0) is not None
