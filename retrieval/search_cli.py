@@ -154,6 +154,7 @@ def _queries(
     from indexes.errors import BeholderError
 
     from .query import Part, Query, image_part, like_part, text_part, vector_parts
+    from .query_file import read_queries
 
     if file is not None and (text is not None or vector is not None):
         raise BeholderError("--queries beside " + ("a text" if text is not None else "--vector"), "one of them")
@@ -165,26 +166,10 @@ def _queries(
     common += [like_part(given) for given in likes]
     against = [text_part(given, against=True) for given in unwanted]
     if file is not None:
-        return [Query((Part("text", line), *common, *against)) for line in _lines(file)]
+        return [Query((Part("text", line), *common, *against)) for line in read_queries(file)]
     if vector is not None:
         return [Query((part, *common, *against)) for part in vector_parts(vector)]
     if not common and not against:
         expected = "a text, --text, --image, --like, --vector or --queries"
         raise BeholderError("no query", expected, 'Example: beholder search INDEX "a red boat"')
     return [Query((*common, *against))]
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file of queries. Raises BeholderError where one is empty."""
-    from indexes.errors import BeholderError
-
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise BeholderError(f"{path} cannot be read ({error})", "a UTF-8 text file", "Check the path.") from error
-    if not lines:
-        raise BeholderError(f"{path} is empty", "a query per line", "Write some.")
-    for place, line in enumerate(lines, 1):
-        if not line.strip():
-            raise BeholderError(f"query {place} of {len(lines)} is empty", "words", "Say what to look for.")
-    return lines

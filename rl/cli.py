@@ -10,6 +10,7 @@ import typer
 from indexes.errors import BeholderError
 
 from . import align_cli
+from .preferences_cli import preferences
 from .pretrain_config import RECIPES, PretrainConfig
 
 app = typer.Typer(
@@ -20,6 +21,7 @@ app = typer.Typer(
 
 
 align_cli.register(app)
+app.command()(preferences)
 
 
 @app.callback()
