@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from html import escape
 from importlib import resources
 from io import BytesIO
+from math import isnan
 from pathlib import Path, PurePosixPath
 from string import Template
 
@@ -111,6 +112,7 @@ def _section(number: int, query: str, results: Sequence[Result], thumbnails: dic
 def _figure(result: Result, thumbnail: Thumbnail | None) -> str:
     words, name = result.caption or "", PurePosixPath(result.uri).name
     described = words or name
+    known = "" if isnan(result.relevance) else f"{result.relevance:.3f}"  # no search found the pictures of some pages
     if thumbnail is None:
         ratio = result.width / result.height if result.width > 0 and result.height > 0 else 1.5
         label = escape(f"{described}, not found")
@@ -118,7 +120,7 @@ def _figure(result: Result, thumbnail: Thumbnail | None) -> str:
     else:
         ratio = thumbnail.width / thumbnail.height
         size = f"{result.width} × {result.height}"
-        about = escape(f"{result.rank} · relevance {result.relevance:.3f} · {size} · {result.uri}")
+        about = escape(f"{result.rank} · {f'relevance {known} · ' if known else ''}{size} · {result.uri}")
         picture = (
             f'<button class="open" type="button" data-words="{escape(described)}" data-about="{about}">'
             f'<img src="{thumbnail.data_uri}" width="{thumbnail.width}" height="{thumbnail.height}"'
@@ -128,7 +130,7 @@ def _figure(result: Result, thumbnail: Thumbnail | None) -> str:
     return (
         f'<figure style="--ratio:{ratio:.4f}">{picture}<figcaption><span class="rank">{result.rank}</span>'
         f'<span class="{kind}" title="{escape(described)}">{escape(described)}</span>'
-        f'<span class="relevance">{result.relevance:.3f}</span></figcaption></figure>'
+        f'<span class="relevance">{known}</span></figcaption></figure>'
     )
 
 

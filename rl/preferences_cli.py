@@ -1,5 +1,6 @@
 """`align preferences`: options -> lists from the cascade or from people -> a table, and a page of them to look at."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from indexes.search import Index
 
     from .preferences import PreferenceList
+
+SHOWN = "id", "uri", "sha256", "width", "height", "caption"
 
 
 def preferences(
@@ -271,9 +274,12 @@ def _show(page: Path, index: "Index", lists: "Iterable[PreferenceList]", columns
         for start in range(0, len(one.pictures), width):
             names = [name for name in one.pictures[start : start + width] if name in rows]
             said = one.provenance.get("rewrite") or one.query
-            title = f"{one.query} - row {start // width + 1}" + (f" ({said})" if said != one.query else "")
+            first = one.query if said == one.query else f"{one.query} ({said})"
+            title = first if not start else f"{one.query}: row {start // width + 1}"
             results = [
-                Result(row["id"], place, row["uri"], 0.0, row["sha256"], row["width"], row["height"], row["caption"])
+                Result(
+                    row["id"], place, row["uri"], math.nan, row["sha256"], row["width"], row["height"], row["caption"]
+                )
                 for place, row in enumerate((rows[name] for name in names), start + 1)
             ]
             sections.append((title, results))
