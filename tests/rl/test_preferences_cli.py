@@ -46,7 +46,7 @@ def test_from_the_cascade_with_a_page_of_grids(folder, call):
     assert found.lists[0].provenance["rewrite"].endswith("in_soft_light")
     page = (folder / "out.html").read_text()
     assert page.count("<figure") == 6
-    assert "nan" not in page
+    assert ">nan<" not in page
 
 
 def test_from_people_s_scores_choices_votes_and_ranks(folder, call):
