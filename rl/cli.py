@@ -10,6 +10,7 @@ import typer
 from indexes.errors import BeholderError
 
 from . import align_cli
+from .compare_cli import compare
 from .preferences_cli import preferences
 from .pretrain_config import RECIPES, PretrainConfig
 
@@ -22,6 +23,7 @@ app = typer.Typer(
 
 align_cli.register(app)
 app.command()(preferences)
+app.command()(compare)
 
 
 @app.callback()
