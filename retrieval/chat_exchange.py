@@ -54,10 +54,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why there is no answer: `kind: detail`, in one line. `hopeless`: it will be so for every question."""
+    """Why there is no answer: `kind: detail`, in one line. `hopeless`: it will be so for every question. `said`: what
+    was said all the same and could not be used."""
 
     reason: str
     hopeless: bool = False
+    said: str = ""
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class Exchange:
         with self.client.lock:
             self.client.tokens += tokens
         if isinstance(refusal, str) and refusal:
-            return Failure(f"refused: {one_line(refusal)}")
+            return Failure(f"refused: {one_line(refusal)}", said=refusal)
         if self.question.schema is None:
             self.client.learn(self.dialect)
             return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens)
@@ -201,7 +203,7 @@ class Exchange:
         if self.correction is None:
             self.correction = text, wrong
             return None
-        return Failure(f"unusable answer: {wrong}: {one_line(text)}")
+        return Failure(f"unusable answer: {wrong}: {one_line(text)}", said=text)
 
     def _adapted(self, reply: Reply) -> bool:
         """Whether a refused request can be put otherwise; then it is, without a pause."""

@@ -35,13 +35,16 @@ class Comparison:
 @dataclass(frozen=True)
 class Verdict:
     """What the judge says of one comparison. `choices`: by aspect, None where nothing could be read. `first`: which row
-    each of the two calls preferred, as shown (1: the upper one), the material of position bias. `problems`: why."""
+    each of the two calls preferred, as shown (1: the upper one), the material of position bias. `problems`: why.
+    `said`: the two answers as they came. `hopeless`: nothing will be answered after this, so it need not be asked."""
 
     choices: dict[str, Choice | None]
     first: dict[str, tuple[Choice | None, Choice | None]]
     scores: dict[str, tuple[float, float]] = field(default_factory=dict)  # of A and B in [1, 5], where there are any
     problems: tuple[str, ...] = ()
     cached: bool = False
+    said: tuple[str, ...] = ()
+    hopeless: bool = False
 
 
 class Asks(Protocol):
@@ -59,7 +62,7 @@ class Judge:
         self.kind, self.aspects = kind, tuple(aspects)
         self.prompt: Prompt = read_prompt(prompt or f"judge-{kind}-1")
         self._model = model
-        self._schema = _schema(kind, self.aspects)
+        self._schema = _schema(kind, self.aspects, '"reason"' in self.prompt.system)
 
     def compare(self, comparisons: Sequence[Comparison]) -> list[Verdict]:
         """A verdict for each, two calls each, up to BLOCK comparisons at once."""
@@ -86,11 +89,15 @@ def merged(first: Choice | None, swapped: Choice | None) -> Choice | None:
     return first if first == -swapped else 0
 
 
-def _schema(kind: str, aspects: Sequence[str]) -> Schema:
+def _schema(kind: str, aspects: Sequence[str], reason: bool) -> Schema:
+    """reason: the prompt asks for a sentence, before the choice: what is said first is what the choice rests on."""
+    words: dict[str, Schema] = {"reason": {"type": "string"}} if reason else {}
     if kind == "ranker":
-        return object_schema({aspect: {"type": "integer", "enum": [1, 2]} for aspect in aspects})
-    row = object_schema({aspect: {"type": "integer", "minimum": 1, "maximum": 5} for aspect in aspects})
-    return row if kind == "scorer" else object_schema({"row_1": row, "row_2": row})
+        return object_schema(words | {aspect: {"type": "integer", "enum": [1, 2]} for aspect in aspects})
+    scores: dict[str, Schema] = {aspect: {"type": "integer", "minimum": 1, "maximum": 5} for aspect in aspects}
+    if kind == "scorer":
+        return object_schema(words | scores)
+    return object_schema(words | {"row_1": object_schema(scores), "row_2": object_schema(scores)})
 
 
 def _verdict_of_choices(kind: str, aspects: Sequence[str], *answers: Answer | Failure) -> Verdict:
@@ -103,6 +110,8 @@ def _verdict_of_choices(kind: str, aspects: Sequence[str], *answers: Answer | Fa
         first=first,
         problems=_problems(answers),
         cached=_cached(answers),
+        said=_said(answers),
+        hopeless=_hopeless(answers),
     )
 
 
@@ -130,7 +139,7 @@ def _verdict_of_scores(kind: str, aspects: Sequence[str], *answers: Answer | Fai
             first[aspect] = (_sign(upper[0] - lower[0]), _sign(upper[1] - lower[1]))
         scores[aspect] = a, b
         choices[aspect] = _sign(a - b)
-    return Verdict(choices, first, scores, _problems(answers), _cached(answers))
+    return Verdict(choices, first, scores, _problems(answers), _cached(answers), _said(answers), _hopeless(answers))
 
 
 def _sign(difference: float) -> Choice:
@@ -139,6 +148,14 @@ def _sign(difference: float) -> Choice:
 
 def _problems(answers: Sequence[Answer | Failure]) -> tuple[str, ...]:
     return tuple(one.reason for one in answers if isinstance(one, Failure))
+
+
+def _said(answers: Sequence[Answer | Failure]) -> tuple[str, ...]:
+    return tuple(one.text if isinstance(one, Answer) else one.said for one in answers)
+
+
+def _hopeless(answers: Sequence[Answer | Failure]) -> bool:
+    return any(isinstance(one, Failure) and one.hopeless for one in answers)
 
 
 def _cached(answers: Sequence[Answer | Failure]) -> bool:

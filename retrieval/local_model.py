@@ -145,7 +145,7 @@ def read_answer(question: Question, text: str, *, cached: bool) -> Answer | Fail
         return Answer(THOUGHTS.sub("", text).strip(), None, "plain", cached=cached)
     value, wrong = find_json(text, question.schema)
     if wrong is not None:
-        return Failure(f"unusable answer: {wrong}: {one_line(text)}")
+        return Failure(f"unusable answer: {wrong}: {one_line(text)}", said=text)
     return Answer(text, value, "plain", cached=cached)
 
 
