@@ -69,6 +69,7 @@ class SpeedServeConfig:
 def measure(config: SpeedServeConfig) -> Run:
     """The run record. Raises ConditionFailed where a service answered with errors."""
     numbers: dict[str, Number] = {}
+    busy = os.getloadavg()[0]
     with tempfile.TemporaryDirectory(prefix="beholder-bench-") as folder, compiled() as maker, ExitStack() as stack:
         place = Path(folder)
         queries, exact, started = _started(config, place, stack)
@@ -87,7 +88,7 @@ def measure(config: SpeedServeConfig) -> Run:
         seed=config.seed,
         data={"vectors": config.count, "width": config.width, "queries": ASKED, "generator": "clusters.py"},
         numbers=numbers,
-        notes=(_protocol(config),),
+        notes=(_protocol(config), _shared(busy)),
     )
 
 
@@ -161,6 +162,11 @@ def _vectors(
     for server in servers:
         numbers[f"in memory after the load, {server.name}"] = Number(server.memory() / 1e6, "MB")
     return numbers
+
+
+def _shared(before: float) -> str:
+    """What else ran: the load average before the first process of the run was started."""
+    return f"Load average of the machine before the run: {before:.1f} (idle: 0; above its cores: timings are too slow)."
 
 
 def _protocol(config: SpeedServeConfig) -> str:
