@@ -5,6 +5,7 @@ turns, on the same cores as the load, whose own CPU is printed. clip-retrieval s
 it comes, and the same graph at the least effort that reaches the target; ratios are to the better of the two.
 """
 
+import os
 import tempfile
 from contextlib import ExitStack
 from dataclasses import dataclass
