@@ -22,15 +22,14 @@ from retrieval.hpir import HpirItem
 from retrieval.query import NOT_WEIGHT, Part, Query, combine
 from retrieval.rerankers import Candidates, RankMix, Reranker, load_reranker
 from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
-from retrieval.scorers import VECTORS, Scorer, check_encoder, load_scorer, of_pixels, of_vectors, reads_vectors
+from retrieval.scorers import load_scorer
 
 from .hpir_pictures import SetPictures, Vectors
-from .hpir_tables import digests_of, image_column, number
-from .tables import read_tsv
+from .hpir_scorers import picture_scores, table_scores
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-DEFAULT_ENCODER = "beholder-mini"
+DEFAULT_ENCODER = "beholder-mini"  # where nothing is named
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,7 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
     rerankers = [(spec, load_reranker(spec, RewriteSettings(device=specs.device))) for spec in specs.rerank]
     mixed = [one.scorer for _, one in rerankers if isinstance(one, RankMix) and one.scorer]
     scorers = {name: load_scorer(name) for name in dict.fromkeys([*specs.scorer, *mixed])}
-    known = _scores(scorers, loaded, vectors, pictures)
+    known = picture_scores(scorers, loaded, vectors, pictures)
     found = []
     for name, encoder in loaded.items():
         plain = _by_encoder(_short(name), encoder, vectors[name], questions, "")
@@ -139,7 +138,7 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
         for name in dict.fromkeys(specs.scorer)
     ]
     for table, column in specs.tables:
-        values = _table_scores(table, column, pictures)
+        values = table_scores(table, column, pictures)
         name, scores = f"ceiling: {column} of {table.name}", tuple(values[one.candidates] for one in questions)
         found.append(System(name, scores, {"column": column, "table_sha256": sha256_file(table)}))
     names = [one.name for one in found]
@@ -215,52 +214,6 @@ def _reranked(system: System, spec: str, reranker: Reranker, context: _Context) 
     return replace(
         system, name=f"{system.name}, {spec}", scores=tuple(scores), parts=made_of, notes=tuple(dict.fromkeys(notes))
     )
-
-
-def _scores(
-    scorers: Mapping[str, Scorer],
-    encoders: Mapping[str, Encoder],
-    vectors: Mapping[str, Vectors],
-    pictures: SetPictures,
-) -> dict[str, Floats]:
-    """(N,) of all pictures by each scorer, higher is better."""
-    found: dict[str, Floats] = {}
-    for name, scorer in scorers.items():
-        stored = pictures.stored_scores(scorer.card)
-        if stored is not None:
-            found[name] = stored
-        for reader in of_vectors([scorer]) if stored is None else ():
-            mine = [key for key, encoder in encoders.items() if reads_vectors(reader.card, encoder.record)]
-            records = [one.manifest.encoder for one in pictures.embeddings]
-            records = [record for record in records if reads_vectors(reader.card, record)]
-            if mine:
-                values = vectors[mine[0]]
-            else:
-                if not records:
-                    records = [load_encoder((reader.card.encoder_names or (DEFAULT_ENCODER,))[0]).record]
-                check_encoder(reader.card, records[0])
-                stored_vectors = pictures.stored_vectors(records[0])
-                values = pictures.vectors(load_encoder(records[0].name)) if stored_vectors is None else stored_vectors
-            found[name] = reader.score_vectors(values).astype(np.float64)
-        if stored is None and scorer.card.kind != VECTORS:
-            looker = of_pixels([scorer])[0]
-            found[name] = np.concatenate([looker.score_pictures(batch) for batch in pictures.batches()]).astype(float)
-        if not scorer.card.higher_is_better:
-            found[name] = -found[name]
-    return found
-
-
-def _table_scores(table: Path, column: str, pictures: SetPictures) -> Floats:
-    """(N,) of a TSV's column, by the sha256 of the pictures beside it. Raises BeholderError where some have none."""
-    rows = read_tsv(table, [column])
-    image = image_column("", rows, table)
-    digests = digests_of(table.parent, [row[image] for row in rows])
-    known = {digests[row[image]]: number(row[column], row[image], column) for row in rows}
-    missing = [sha256 for sha256 in pictures.sha256s if sha256 not in known]
-    if missing:
-        found = f"{len(missing)} of the set's {len(pictures.sha256s)} pictures are not in {table.name}"
-        raise BeholderError(found, f"a {column} for each", "Give the table of the set's pictures.")
-    return np.array([known[sha256] for sha256 in pictures.sha256s])
 
 
 def _short(name: str) -> str:
