@@ -22,7 +22,7 @@ from retrieval.encoders import Encoder
 from .align_config import OF_INDEX, AlignConfig
 from .align_pictures import Folder, Gallery, Say, rows_of_examples
 from .captions import read_source
-from .preferences import PreferenceList, read_preferences
+from .preferences import PreferenceList, read_preferences, refuse_evaluation
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -93,9 +93,14 @@ def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> 
             found.append(RankedList(number(one.query), rows, one.prefer(), one.chains, levels))
         return found
 
+    from benchmarks.evaluation import evaluation_pictures
+
+    evaluation = set(evaluation_pictures())
     lists = read_preferences(Path(config.preferences)).lists
+    refuse_evaluation(lists, evaluation)
     if config.dev_preferences:
         train, dev = lists, read_preferences(Path(config.dev_preferences)).lists
+        refuse_evaluation(dev, evaluation)
     else:
         train = tuple(one for one in lists if not _in_dev(one.query, config.dev_share))
         dev = tuple(one for one in lists if _in_dev(one.query, config.dev_share))
@@ -108,7 +113,7 @@ def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> 
     if config.labels == "shuffled":
         train_lists = [_shuffled(one, config.seed, place) for place, one in enumerate(train_lists)]
 
-    captioned = _captioned(config, data, gallery, number) if config.contrastive_weight else []
+    captioned = _captioned(config, data, gallery, number, evaluation) if config.contrastive_weight else []
     kept = _kept(config, data, gallery, number)
     return AlignData(list(texts), gallery, train_lists, dev_lists, captioned, kept, rejected)
 
@@ -135,13 +140,15 @@ def _shuffled(one: RankedList, seed: int, place: int) -> RankedList:
     return RankedList(one.query, one.pictures[order], one.prefer, one.chains, one.levels)
 
 
-def _captioned(config: AlignConfig, data: Path | None, gallery: Gallery, number: Any) -> list[Captioned]:
+def _captioned(
+    config: AlignConfig, data: Path | None, gallery: Gallery, number: Any, evaluation: set[str]
+) -> list[Captioned]:
     keys: dict[str, int] = {}
     found: list[Captioned] = []
     for source in config.captions:
         if source == OF_INDEX:
             said: dict[int, list[int]] = {}
-            for row, caption in gallery.captions():
+            for row, caption in gallery.captions(without=evaluation):
                 said.setdefault(row, []).append(number(caption))
             for row, captions in said.items():
                 found.append(Captioned(row, keys.setdefault(f"row:{row}", len(keys)), tuple(captions)))

@@ -113,13 +113,13 @@ class Gallery:
             rows.append(self.row(sha256))
         return rows
 
-    def captions(self) -> list[tuple[int, str]]:
-        """(row, caption) of the folders' items that carry one."""
+    def captions(self, without: set[str]) -> list[tuple[int, str]]:
+        """(row, caption) of the folders' items that carry one, but for some pictures (sha256)."""
         return [
             (self.row(sha256), caption)
             for folder in self.folders
             for sha256, caption in zip(folder.sha256s, folder.captions, strict=True)
-            if caption
+            if caption and sha256 not in without
         ]
 
     def vectors(self, encoder: Encoder, say: Say) -> NDArray[np.float16]:

@@ -11,6 +11,9 @@ one micro-batch holds on all processes. Metrics have TRL's names: rewards are be
 from __future__ import annotations
 
 import json
+import math
+import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,7 @@ import torch
 from torch import Tensor, distributed
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from indexes.errors import BeholderError
 from indexes.manifest import publish, write_json_atomic
 
 from . import losses
@@ -31,6 +35,8 @@ if TYPE_CHECKING:
     from .align_model import AlignModel
 
 BEST, HISTORY, WEIGHTS, DONE = "best.safetensors", "evaluations.json", "trained.safetensors", "complete"
+
+REWARDS = ("rewards/chosen", "rewards/rejected", "rewards/accuracies", "rewards/margins")
 
 
 class AlignTrainer(Trainer):  # type: ignore[misc]
@@ -87,7 +93,7 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         per_query = preference_loss(config, policy, inputs)
         count = None if num_items_in_batch is None else float(num_items_in_batch)
         preference = losses.mean_over_queries(per_query, prefer, count) * world
-        self._add(rewards(config.beta, policy.detach(), inputs["reference"], prefer))
+        self._add(reward_sums(config.beta, policy.detach(), inputs["reference"], prefer))
         loss, shown = preference, {"loss/preference": preference.detach() * config.accumulate}
         if config.contrastive_weight:
             contrastive = losses.contrastive_loss(
@@ -111,11 +117,19 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds the means, since the last line, of rewards and parts of the loss, over processes too."""
+        if not math.isfinite(logs.get("loss", 0.0)):
+            raise BeholderError(
+                f"the loss is {logs['loss']} after step {self.state.global_step}",
+                "a number",
+                "Lower the learning rates or --max-gradient.",
+            )
         if self._added and "loss" in logs:
             names = sorted(self._sums)
-            means = torch.stack([self._sums[name] for name in names]) / self._added
-            means = self.accelerator.reduce(means, "mean").tolist()
-            logs.update(zip(names, means, strict=True))
+            sums = self.accelerator.reduce(torch.stack([self._sums[name] for name in names]), "sum").tolist()
+            found = dict(zip(names, sums, strict=True))
+            pairs = max(1.0, found.pop("pairs"))
+            parts = self._added * self.accelerator.num_processes
+            logs.update({name: value / (pairs if name in REWARDS else parts) for name, value in found.items()})
             self._sums, self._added = {}, 0
         super().log(logs, start_time)
 
@@ -158,10 +172,20 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         self.model.load_trained(load_file(Path(resume_from_checkpoint) / WEIGHTS))
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Marks the checkpoint when all of it is on the disk; one cut short is never resumed."""
-        super()._save_checkpoint(model, trial)
-        if self.args.should_save:
-            (self.run / f"checkpoint-{self.state.global_step}" / DONE).touch()
+        """Marks the checkpoint when all of it is on the disk; one cut short is never resumed, and leaves room again."""
+        folder = self.run / f"checkpoint-{self.state.global_step}"
+        try:
+            super()._save_checkpoint(model, trial)
+            if self.args.should_save:
+                (folder / DONE).touch()
+        except Exception as error:  # a full disk is an OSError, a RuntimeError or a SafetensorError, by the file
+            last = last_checkpoint(self.run)
+            shutil.rmtree(folder, ignore_errors=True)
+            raise BeholderError(
+                f"{folder} cannot be written ({str(error).splitlines()[0][:200]})",
+                "room on the disk",
+                f"Make room and run again: it goes on from {last.name if last else 'the start'}.",
+            ) from error
 
 
 class _Steps(TrainerCallback):  # type: ignore[misc]
@@ -200,20 +224,14 @@ def preference_loss(config: AlignConfig, policy: Tensor, inputs: dict[str, Tenso
     return losses.lipo_lambda(moved, inputs["levels"], prefer)
 
 
-def rewards(beta: float, policy: Tensor, reference: Tensor, prefer: Tensor) -> dict[str, Tensor]:
-    """TRL's metrics over all pairs of a batch: mean reward of the chosen and the rejected pictures, the share of pairs
-    whose chosen one has the higher reward, the mean difference."""
+def reward_sums(beta: float, policy: Tensor, reference: Tensor, prefer: Tensor) -> dict[str, Tensor]:
+    """TRL's metrics as sums over all pairs of a batch, and `pairs`, their number: the reward of the chosen and of the
+    rejected picture, whether the chosen one's is higher, their difference."""
     moved = beta * (policy - reference)
-    pairs = prefer.sum().clamp_min(1)
-    chosen = (moved * prefer.sum(2)).sum() / pairs
-    rejected = (moved * prefer.sum(1)).sum() / pairs
-    right = ((moved[:, :, None] > moved[:, None, :]) & prefer).sum() / pairs
-    return {
-        "rewards/chosen": chosen,
-        "rewards/rejected": rejected,
-        "rewards/accuracies": right,
-        "rewards/margins": chosen - rejected,
-    }
+    chosen, rejected = (moved * prefer.sum(2)).sum(), (moved * prefer.sum(1)).sum()
+    right = ((moved[:, :, None] > moved[:, None, :]) & prefer).sum()
+    sums = dict(zip(REWARDS, (chosen, rejected, right.float(), chosen - rejected), strict=True))
+    return {**sums, "pairs": prefer.sum().float()}
 
 
 def gathered(rows: Tensor) -> Tensor:
@@ -268,6 +286,7 @@ def _arguments(config: AlignConfig, run: Path) -> Any:
         use_cpu=config.device == "cpu",
         seed=config.seed,
         logging_strategy="no",
+        logging_nan_inf_filter=False,  # it would hide them
         eval_strategy="no",
         save_strategy="no",  # _Steps says when
         save_total_limit=2,
@@ -281,10 +300,6 @@ def _arguments(config: AlignConfig, run: Path) -> Any:
 
 def queries_each(config: AlignConfig) -> int:
     """Queries in a micro-batch of one process. Raises BeholderError where they do not come out even."""
-    import os
-
-    from indexes.errors import BeholderError
-
     parts = int(os.environ.get("WORLD_SIZE", "1")) * config.accumulate
     if config.queries % parts:
         raise BeholderError(
