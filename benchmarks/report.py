@@ -43,7 +43,8 @@ def find_blocks(text: str, where: Path | str = "the document") -> list[Block]:
 
 
 def render(run: Run) -> str:
-    """A Markdown table of a run's numbers, then its protocol, command, machine and seed."""
+    """A run's headline where it has one, a Markdown table of its numbers, then its protocol, command, machine and
+    seed."""
     numbers = run.numbers.values()
     repeats = any(number.spread == "range" and number.low is not None for number in numbers)
     columns = ["measure", "value"]
@@ -52,7 +53,8 @@ def render(run: Run) -> str:
     with_chance = any(number.chance is not None for number in numbers)
     with_n = any(number.n is not None for number in numbers)
     columns += ["chance"] * with_chance + ["repeats" if repeats else "n"] * with_n
-    lines = [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
+    lines = [f"**{run.headline}**", ""] if run.headline else []
+    lines += [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
     for name, number in run.numbers.items():
         cells = [name, _value(number.value, number.unit)]
         if len(columns) > 2 + with_chance + with_n:

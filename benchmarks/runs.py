@@ -69,6 +69,7 @@ class Run:
     data: dict[str, Any]
     numbers: dict[str, Number]
     notes: tuple[str, ...] = ()
+    headline: str = ""  # what must be read before the numbers
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; what was not measured (None) is left out of a number."""
@@ -77,6 +78,8 @@ class Run:
             key: {name: value for name, value in asdict(number).items() if value is not None}
             for key, number in self.numbers.items()
         }
+        if not self.headline:
+            del content["headline"]
         return content
 
     @classmethod
