@@ -129,13 +129,13 @@ def picture_scores(scorer: Scorer, folder: Path, names: list[str]) -> npt.NDArra
     with progress_line("pictures") as progress:
         for at in range(0, len(names), BATCH):
             parts.append(
-                of_pixels([scorer])[0].score_pictures([_read(folder / name) for name in names[at : at + BATCH]])
+                of_pixels([scorer])[0].score_pictures([read_picture(folder / name) for name in names[at : at + BATCH]])
             )
             progress(min(at + BATCH, len(names)), len(names))
     return np.concatenate(parts).astype(np.float64)
 
 
-def _read(path: Path) -> Picture:
+def read_picture(path: Path) -> Picture:
     try:
         return np.asarray(decode(path.read_bytes()))
     except (OSError, BadPicture) as error:

@@ -1,16 +1,14 @@
 """The verb `bench`: options -> config -> call -> print. Everything heavy is imported inside."""
 
-import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from .hpir_cli import app as hpir_app
-
-if TYPE_CHECKING:
-    from .runs import Run
+from .look_cli import look
+from .options import Device, Json, Name, Out, Seed, finish, name_of_run
+from .retrieval_cli import retrieval
 
 app = typer.Typer(no_args_is_help=True, help="Measure: retrieval, speed; write the numbers into the documents.")
 speed = typer.Typer(
@@ -18,72 +16,8 @@ speed = typer.Typer(
 )
 app.add_typer(speed, name="speed")
 app.add_typer(hpir_app, name="hpir")
-
-Out = Annotated[Path | None, typer.Option(help="Write the run as JSON, such as docs/results/NAME.json.")]
-Name = Annotated[str | None, typer.Option(help="Name of the run; the stem of --out if not given.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the run as JSON.")]
-Seed = Annotated[int, typer.Option(help="Seed of resampling and of drawn pictures or vectors.")]
-Device = Annotated[str, typer.Option(help="cpu, cuda or cuda:N.")]
-
-
-@app.command()
-def retrieval(
-    table: Annotated[Path, typer.Argument(help="TSV of captions or labels, with a header row.")],
-    pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
-    image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
-    text_column: Annotated[str | None, typer.Option(help="Column of captions; each one is a query.")] = None,
-    label_column: Annotated[
-        list[str] | None, typer.Option(help='Column of labels (repeatable); "a,b" joins two into one label.')
-    ] = None,
-    template: Annotated[
-        list[str] | None,
-        typer.Option(help='Phrasing of a label, with {} or {column} (repeatable: averaged); else "a photo of a {}".'),
-    ] = None,
-    splits: Annotated[Path | None, typer.Option(help="TSV with each picture's split; else the table's column.")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this split, such as val; else every row.")] = None,
-    model: Annotated[str | None, typer.Option(help="Encoder; else the index's own, or beholder-mini.")] = None,
-    index: Annotated[Path | None, typer.Option(help="Rank through this INDEX, against all that is in it.")] = None,
-    embeddings: Annotated[
-        Path | None, typer.Option(help="EMBEDDINGS to read, or to make of all pictures and keep.")
-    ] = None,
-    cli: Annotated[bool, typer.Option("--cli", help="Search by the command line, in a process of its own.")] = False,
-    zero_shot: Annotated[
-        bool, typer.Option("--zero-shot", help="Top-1 of pictures among labels, instead of mAP of labels.")
-    ] = False,
-    limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    name: Name = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """hit_rate@1/5/10 of a caption table, mAP, R-precision or zero-shot top-1 of a label table, with
-    intervals.
-
-    Example: beholder bench retrieval captions.tsv --text-column caption --splits splits.tsv --split val
-    """
-    from .retrieval import RetrievalConfig, measure
-
-    config = RetrievalConfig(
-        table=table,
-        pictures=pictures,
-        image_column=image_column,
-        text_column=text_column,
-        label_column=tuple(label_column or ()),
-        template=tuple(template or ()),
-        splits=splits,
-        split=split,
-        model=model,
-        index=index,
-        embeddings=embeddings,
-        cli=cli,
-        zero_shot=zero_shot,
-        limit=limit,
-        seed=seed,
-        device=device,
-        name=_run_name(name, out, table),
-    )
-    _finish(measure(config), out, as_json)
+app.command()(retrieval)
+app.command()(look)
 
 
 @app.command("index")
@@ -125,10 +59,10 @@ def index_retrieval(
         within=within,
         model=model,
         seed=seed,
-        name=_run_name(name, out, Path("index-retrieval")),
+        name=name_of_run(name, out, Path("index-retrieval")),
     )
     run = measure(config)
-    _finish(run, out, as_json)
+    finish(run, out, as_json)
     check(run, within)
 
 
@@ -165,9 +99,9 @@ def cutoff(
         compare=compare,
         model=model,
         seed=seed,
-        name=_run_name(name, out, Path("cut-off")),
+        name=name_of_run(name, out, Path("cut-off")),
     )
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @app.command()
@@ -189,9 +123,9 @@ def aesthetics(
     """
     from .aesthetics import AestheticsConfig, measure
 
-    run_name = _run_name(name, out, table)
+    run_name = name_of_run(name, out, table)
     config = AestheticsConfig(table, scorer, score_column, group_column, image_column, split, seed, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @app.command()
@@ -231,9 +165,9 @@ def rewriting(
         rewrite=tuple(rewrite or RewritingConfig.rewrite),
         scorer=tuple(scorer or ()),
         seed=seed,
-        name=_run_name(name, out, Path("rewriting")),
+        name=name_of_run(name, out, Path("rewriting")),
     )
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @app.command()
@@ -280,10 +214,10 @@ def pareto(
         candidates=candidates,
         model=model,
         seed=seed,
-        name=_run_name(name, out, Path("pareto")),
+        name=name_of_run(name, out, Path("pareto")),
     )
     run = measure(config)
-    _finish(run, out, as_json)
+    finish(run, out, as_json)
     if out is not None:
         drawn = svg(curves(run), "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10")
         write_bytes_atomic(out.with_suffix(".svg"), drawn.encode())
@@ -308,9 +242,9 @@ def negatives(
     """
     from .negatives import NegativesConfig, measure
 
-    run_name = _run_name(name, out, Path("negatives"))
+    run_name = name_of_run(name, out, Path("negatives"))
     config = NegativesConfig(index, table, text_column, image_column, splits, leave_out, seed, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @speed.command("embed")
@@ -336,9 +270,9 @@ def speed_embed(
     """
     from .speed_embed import SpeedEmbedConfig, measure
 
-    run_name = _run_name(name, out, Path("speed-embed"))
+    run_name = name_of_run(name, out, Path("speed-embed"))
     config = SpeedEmbedConfig(source, model, batch_size, threads, workers, limit, repeats, seed, device, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @speed.command("search")
@@ -359,9 +293,9 @@ def speed_search(
     """
     from .speed_search import SpeedSearchConfig, measure
 
-    run_name = _run_name(name, out, Path("speed-search"))
+    run_name = name_of_run(name, out, Path("speed-search"))
     config = SpeedSearchConfig(count, width, tuple(batch or (1, 64)), k, repeats, seed, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @speed.command("index")
@@ -386,10 +320,10 @@ def speed_index(
     """
     from .speed_index import SpeedIndexConfig, measure
 
-    run_name = _run_name(name, out, Path("speed-index"))
+    run_name = name_of_run(name, out, Path("speed-index"))
     counts, batches = tuple(count or (100_000,)), tuple(batch or (1, 64))
     config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @speed.command("serve")
@@ -420,10 +354,10 @@ def speed_serve(
     """
     from .speed_serve import SpeedServeConfig, measure
 
-    run_name, connections = _run_name(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
+    run_name, connections = name_of_run(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
     vectors = count, width, knn_recall, connections, seconds, repeats, clip_retrieval
     config = SpeedServeConfig(*vectors, text_index, texts, architecture, soak, seed, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @app.command()
@@ -446,10 +380,10 @@ def scale(
     """
     from .scale import ScaleConfig, measure
 
-    run_name = _run_name(name, out, Path("scale"))
+    run_name = name_of_run(name, out, Path("scale"))
     prices = core_hour, gigabyte_month
     config = ScaleConfig(embed, index, pictures, memory, cores, item_bytes, *prices, run_name)
-    _finish(measure(config), out, as_json)
+    finish(measure(config), out, as_json)
 
 
 @app.command()
@@ -467,17 +401,3 @@ def report(
     typer.echo(f"{blocks} blocks, {len(changed)} documents rewritten" if not check else f"{blocks} blocks agree")
     for path in changed:
         typer.echo(str(path))
-
-
-def _run_name(name: str | None, out: Path | None, subject: Path) -> str:
-    return name or (out.stem if out else subject.stem.lower())
-
-
-def _finish(run: "Run", out: Path | None, as_json: bool) -> None:
-    from .report import render
-    from .runs import write_run
-
-    if out is not None:
-        write_run(out, run)
-        print(f"wrote {out}", file=sys.stderr)
-    typer.echo(json.dumps(run.to_dict(), indent=1, ensure_ascii=False) if as_json else render(run).rstrip())
