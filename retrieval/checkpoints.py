@@ -65,7 +65,7 @@ def _base(folder: Path, base: dict[str, Any], bases: Path) -> str:
     wanted = base["weights_sha256"]
     if not wanted:
         return str(base["name"])  # of a hub, or of open_clip
-    near = [bases / base["name"], folder.parent / base["name"], Path(base["name"])]
+    near = [bases / base["name"], folder / base.get("path", "."), folder.parent / base["name"]]
     others = sorted(path.parent for path in bases.glob("*/open_clip_config.json"))
     for candidate in dict.fromkeys([*near, *others]):
         if (candidate / "open_clip_config.json").is_file() and not is_partial(candidate):

@@ -6,6 +6,7 @@ Reading is retrieval/checkpoints.py's; a full one is an open_clip folder like an
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from indexes.manifest import publish, record_file, sha256_file, write_json_atomic, write_manifest
 from indexes.shards import EncoderRecord
 from retrieval.checkpoints import CHECKPOINT, FORMAT, weights_file
-from retrieval.encoders import Encoder, find_folder
+from retrieval.encoders import MODELS, Encoder, find_folder
 
 from .align_config import AlignConfig
 from .interpolate import between
@@ -66,11 +67,13 @@ def write_checkpoint_folder(
     made = Encoder(str(folder), encoder.model, encoder.tokenizer, encoder.preprocessing, config.device).record
     record = {name: value for name, value in config.to_dict().items() if name not in PLACES}
     base: dict[str, Any] = {
-        "name": config.base if source is None or source.parent.name == "models" else source.name,
+        "name": config.base if source is None or source.parent == MODELS else source.name,
         "image_fingerprint": base_record.image_fingerprint,
         "text_fingerprint": base_record.text_fingerprint,
         "weights_sha256": sha256_file(weights_file(source)) if source is not None else "",
     }
+    if source is not None and source.parent != MODELS:
+        base["path"] = os.path.relpath(source.resolve(), folder.resolve())
     write_manifest(
         folder,
         CHECKPOINT,
