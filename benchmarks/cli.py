@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .hpir_cli import app as hpir_app
+from .judge_cli import judge
 from .look_cli import look
 from .options import Device, Json, Name, Out, Seed, finish, name_of_run
 from .retrieval_cli import retrieval
@@ -18,6 +19,7 @@ app.add_typer(speed, name="speed")
 app.add_typer(hpir_app, name="hpir")
 app.command()(retrieval)
 app.command()(look)
+app.command()(judge)
 
 
 @app.command("index")

@@ -4,6 +4,7 @@ python chat_server.py     prints its port; GET /log tells what it was asked, GET
 """
 
 import base64
+import hashlib
 import io
 import json
 import re
@@ -63,6 +64,35 @@ def brightness(body: dict[str, Any]) -> tuple[bool, bool]:
     return bool(upper > lower), bool(lower > upper)
 
 
+def judged(body: dict[str, Any], prefers_upper: bool = False) -> dict[str, Any]:
+    """What a judge that looks says; `prefers_upper`: of rows seen together it takes the upper one whatever it shows."""
+    from looks import seen
+
+    system, uri = body["messages"][0]["content"], body["messages"][1]["content"][1]["image_url"]["url"]
+    rows = seen(base64.b64decode(uri.partition(",")[2]), query_of(body))
+    if prefers_upper and len(rows) == 2:
+        rows = [dict.fromkeys(rows[0], 1.0), dict.fromkeys(rows[1], 0.0)]
+    reason = {"reason": f"I see {len(rows)} <rows>."} if '"reason"' in system else {}
+    if len(rows) == 1:  # the scale of a row alone: what the aspects are between
+        ends = {"accuracy": (-60, 60), "aesthetics": (40, 200), "diversity": (0, 99)}
+        return reason | {name: scored(value, *ends[name]) for name, value in rows[0].items()}
+    upper, lower = rows
+    if '"row_1"' in system:
+        scores = [{name: 4 if one[name] >= other[name] else 2 for name in one} for one, other in (rows, rows[::-1])]
+        return {**reason, "row_1": scores[0], "row_2": scores[1]}
+    return reason | {name: 1 if upper[name] >= lower[name] else 2 for name in upper}
+
+
+def scored(value: float, low: float, high: float) -> int:
+    return round(1 + 4 * min(1.0, max(0.0, (value - low) / (high - low))))
+
+
+def draw(body: dict[str, Any]) -> float:
+    """In [0, 1), the same for the same question."""
+    asked = json.dumps(body["messages"][1], sort_keys=True).encode()
+    return int(hashlib.sha256(asked).hexdigest()[:8], 16) / 2**32
+
+
 def said(content: Any, **message: Any) -> dict[str, Any]:
     usage = {"prompt_tokens": 30, "completion_tokens": 10, "total_tokens": 40}
     return {"choices": [{"message": {"role": "assistant", "content": content, **message}}], "usage": usage}
@@ -109,6 +139,26 @@ class Handler(BaseHTTPRequestHandler):
 
     def form(self, body: dict[str, Any]) -> str:
         return body.get("response_format", {}).get("type", "plain")
+
+    # Judges that look at the pictures, each with its faults
+
+    def model_looks(self, body: Any, before: int) -> None:
+        self.reply(200, said(json.dumps(judged(body))))
+
+    def model_looks_upwards(self, body: Any, before: int) -> None:
+        self.reply(200, said(json.dumps(judged(body, prefers_upper=draw(body) < 0.8))))
+
+    def model_looks_troubled(self, body: Any, before: int) -> None:
+        """A little of everything: bias, refusals, malformed JSON, time-outs."""
+        fate = draw(body)
+        if fate < 0.06:
+            self.reply(200, said(None, refusal="I will not."))
+        elif fate < 0.14:
+            self.reply(200, said('{"accuracy": 1, "aesthetics": '))
+        elif fate < 0.18:
+            time.sleep(30)
+        else:
+            self.reply(200, said(json.dumps(judged(body, prefers_upper=fate > 0.9))))
 
     # Models that behave, each in its way
 

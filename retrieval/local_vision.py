@@ -1,0 +1,140 @@
+"""A model that sees, in this process, by transformers: questions with pictures, as `chat.ChatClient` answers them.
+
+One question at a time: sheets of ten pictures are thousands of tokens, and processors of different models pad pictures
+in different ways. Greedy decoding; answers are kept like those of local_model.py, keyed by the pictures as well. Code
+that comes with a model is never run.
+"""
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import BeholderError
+
+from .chat_cache import AnswerCache
+from .chat_exchange import Answer, Failure, Question
+from .encoders import check_device
+from .local_model import folder_fingerprint, read_answer
+
+
+class LocalVisionModel:
+    """An image-text-to-text model of transformers and its processor. Loaded with the first question that the cache
+    cannot answer.
+
+    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError for a model that cannot be
+    loaded or has no chat template.
+    """
+
+    def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
+        folder = Path(name)
+        if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") > 1):
+            raise BeholderError(f"there is no folder {name}", "a model of transformers that sees", "Check the path.")
+        if device != "cpu":
+            check_device(device)
+        self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
+        self._cache = AnswerCache(Path(cache)) if cache else None
+        self.identity = folder_fingerprint(folder) if folder.is_dir() else name
+        self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    def ask_many(
+        self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
+    ) -> list[Answer | Failure]:
+        """Answers in the questions' order. A question that the model's context cannot hold is a Failure."""
+        results: list[Answer | Failure] = []
+        for question in questions:
+            results.append(self._answer(question))
+            if progress is not None:
+                progress(len(results), len(questions))
+        return results
+
+    def _answer(self, question: Question) -> Answer | Failure:
+        key = self._key(question)
+        kept = self._cache.get(key) if self._cache is not None else None
+        if kept is not None:
+            return read_answer(question, kept, cached=True)
+        with self._lock:  # threads of a service: one load, one question at a time
+            text = self._generate(question)
+        if text is None:
+            return Failure("over-long: the question is longer than the model's context")
+        if self._cache is not None:
+            self._cache.put(key, text)
+        return read_answer(question, text, cached=False)
+
+    def _generate(self, question: Question) -> str | None:
+        """What the model says; None where the question does not fit its context."""
+        import torch
+
+        model, processor = self._load()
+        batch = self.inputs(question).to(self.device)
+        texts = getattr(model.config, "text_config", model.config)
+        context = int(getattr(texts, "max_position_embeddings", 0) or 1 << 30)
+        length = batch["input_ids"].shape[1]
+        if length + self.max_answer_tokens > context:
+            return None
+        batch = {
+            name: value.to(model.dtype) if torch.is_floating_point(value) else value for name, value in batch.items()
+        }
+        tokenizer = processor.tokenizer
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        with torch.inference_mode():
+            tokens = model.generate(
+                **batch, max_new_tokens=self.max_answer_tokens, do_sample=False, pad_token_id=padding
+            )
+        return str(tokenizer.decode(tokens[0, length:], skip_special_tokens=True))
+
+    def inputs(self, question: Question) -> Any:
+        """What the model is given of a question: tokens, with places for the pictures, and their pixels."""
+        from PIL import Image
+
+        _, processor = self._load()
+        content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.user}]
+        messages = [
+            {"role": "system", "content": [{"type": "text", "text": question.system}]},
+            {"role": "user", "content": content},
+        ]
+        prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in question.pictures]
+        # The template has written the tokens that begin a text.
+        return processor(
+            text=[prompt], images=[pictures] if pictures else None, return_tensors="pt", add_special_tokens=False
+        )
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()  # it draws on stderr even where that is a file
+            try:
+                processor = AutoProcessor.from_pretrained(self.name)
+                model = AutoModelForImageTextToText.from_pretrained(self.name, dtype="auto").to(self.device).eval()
+            except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise BeholderError(
+                    f"hf:{self.name} cannot be loaded ({reason[:160]})",
+                    "a model of transformers that takes pictures and text",
+                    "Check the name, the folder or the network.",
+                ) from error
+            if not getattr(processor, "chat_template", None):
+                raise BeholderError(
+                    f"hf:{self.name} has no chat template", "a model that was tuned to follow instructions", "Use one."
+                )
+            self._loaded = model, processor
+        return self._loaded
+
+    def _key(self, question: Question) -> str:
+        content = [
+            "hf-vision-1",
+            self.identity,
+            question.system,
+            question.user,
+            [hashlib.sha256(picture).hexdigest() for picture in question.pictures],
+            question.schema,
+            self.max_answer_tokens,
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
