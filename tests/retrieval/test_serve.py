@@ -115,8 +115,8 @@ def test_an_index_is_replaced_under_load_without_a_failed_request(pictures: Path
 
 def test_what_is_being_answered_at_the_end_is_answered(pictures: Path, tmp_path: Path) -> None:
     index = make_index(tmp_path / "end.index", pictures, sorted(os.listdir(pictures)))
-    body = json.dumps({"query": "words that need the encoder, which takes a while to load"}).encode()
-    with serving(index, place=tmp_path) as (address, process):
+    body = json.dumps({"query": "so many words that reading them takes a while " * 8}).encode()
+    with serving(index, "--preload", "--timeout", "100", place=tmp_path) as (address, process):
         host, port = address.removeprefix("http://").split(":")
         lines = [b"POST /search HTTP/1.1", b"Host: localhost", b"Content-Type: application/json"]
         lines += [b"Content-Length: %d" % len(body), b"", body]
