@@ -2,9 +2,10 @@
 the plain words finds.
 
 Of each query's top 10: the mean percentile of the attribute that its word stands for, in the word's direction, by a
-second formula (look_measures.py), and the share whose captions name the subject. Rows: the base encoder; the teacher,
-which turns the word into signed attributes and adds them by `--beauty`; rewriters; other encoders. A row counts only
-where its subject share falls by at most 5 points below the base's. No judge, and no row knows the second formula.
+second formula (look_measures.py), and the share whose captions name the subject. Rows: the base encoder; the subject
+alone; the teacher, which takes the word out of the query and adds its signed attributes by `--beauty` (and a second one
+that leaves the word in); rewriters; other encoders. A row counts only where its subject share falls by at most 5 points
+below the base's. No judge, and no row knows the second formula.
 """
 
 from collections.abc import Sequence
@@ -57,7 +58,7 @@ class LookConfig:
     base: str = "beholder-mini"
     model: tuple[str, ...] = ()
     rewrite: tuple[str, ...] = ()
-    beauty: tuple[float, ...] = (1.0,)  # of each attribute of the teacher
+    beauty: tuple[float, ...] = (1.5,)  # of each attribute of the teacher; chosen on dev (decision 0022)
     seed: int = 0
     name: str = "look"
 
@@ -145,9 +146,11 @@ def _rows(
     generic = base.encode_texts(list(generic_queries()))
     spread, _ = spread_of(generic, [(np.arange(len(vectors)), vectors)], len(vectors))
     normal = np.stack([normal_scores(percentiles(column)) for column in first.T], axis=1)
+    asked_for = spread * signs(words) @ normal.T
     for b in config.beauty:
-        scores = asked @ vectors.T + b * spread * signs(words) @ normal.T
-        rows[f"teacher, b = {b:g}"] = look_of(_top(scores), words, gallery)
+        rows[f"teacher, b = {b:g}"] = look_of(_top(subjects @ vectors.T + b * asked_for), words, gallery)
+        kept = _top(asked @ vectors.T + b * asked_for)
+        rows[f"teacher with the word, b = {b:g}"] = look_of(kept, words, gallery)
     for spec in config.rewrite:
         texts = [one.text for one in load_rewriter(spec, encoder=base).rewrite(queries)]
         rows[f"base, {spec}"] = look_of(_top(base.encode_texts(texts) @ vectors.T), words, gallery)

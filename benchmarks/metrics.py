@@ -53,6 +53,27 @@ def average_precision(hits: Bools, relevant: Ints) -> Floats:
     return np.asarray((precision * hits).sum(axis=1) / _positive(relevant))
 
 
+def ndcg(hits: Bools, relevant: Ints, k: int) -> Floats:
+    """(Q,) discounted gain of the relevant pictures in the top k by the most that could be there: each counts
+    1 / log2(1 + rank) (Jaervelin and Kekaelaeinen 2002 with binary gains; trec_eval's `ndcg_cut`).
+    """
+    _check_k(k)
+    discounts = 1 / np.log2(np.arange(2, k + 2))
+    found = hits[:, :k]
+    gained = (found * discounts[: found.shape[1]]).sum(axis=1)
+    best = np.concatenate([[0.0], np.cumsum(discounts)])[np.minimum(_positive(relevant).astype(np.int64), k)]
+    return np.asarray(gained / best)
+
+
+def first_rank(hits: Bools) -> Floats:
+    """(Q,) rank of the first relevant picture, 1 = best. Raises BeholderError where a ranking holds none: cut-off
+    rankings have no median rank.
+    """
+    if not hits.any(axis=1).all():
+        raise BeholderError("a ranking without its relevant pictures", "whole rankings", "Rank all pictures.")
+    return np.asarray(hits.argmax(axis=1) + 1, dtype=np.float64)
+
+
 def r_precision(hits: Bools, relevant: Ints) -> Floats:
     """(Q,) precision in the first R ranks, where R is the number of relevant pictures of the query."""
     inside = np.arange(hits.shape[1])[None, :] < relevant[:, None]
@@ -86,6 +107,15 @@ def chance_hit_rate(relevant: Ints, candidates: int, k: int) -> Floats:
     for drawn in range(min(k, candidates)):  # as a product, because binomials overflow
         missed *= np.maximum(candidates - count - drawn, 0) / (candidates - drawn)
     return 1 - missed
+
+
+def chance_ndcg(relevant: Ints, candidates: int, k: int) -> Floats:
+    """(Q,) expected `ndcg` of a random order (closed form: every rank holds a relevant one with chance R / N)."""
+    _check_k(k)
+    count = _positive(relevant)
+    gains = np.concatenate([[0.0], np.cumsum(1 / np.log2(np.arange(2, k + 2)))])
+    expected = count / candidates * gains[min(k, candidates)]
+    return np.asarray(expected / gains[np.minimum(count.astype(np.int64), k)])
 
 
 def zero_shot_top1(scores: npt.NDArray[np.floating], labels: Ints) -> Floats:

@@ -30,7 +30,8 @@ from .metrics import Bools, Floats, hit_rate
 from .pictures import picture_vectors, rows_of_names
 from .plot import Curve
 from .rankings import query_vectors
-from .retrieval import HIT_RATE_AT, RetrievalConfig, read_judgements
+from .retention import HIT_RATE_AT
+from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean
 

@@ -64,6 +64,17 @@ def rank_exactly(
     return Rankings(np.concatenate(parts), len(pictures))
 
 
+def rank_texts(judged: Judgements, queries: npt.NDArray[np.float32], pictures: npt.NDArray[np.float32]) -> Rankings:
+    """The other way round: all queries (Q, D) by inner product with each picture (N, D), as hits (N, Q)."""
+    relevance = judged.relevance().T
+    at_once = max(1, SCORES_AT_ONCE // len(queries))
+    parts = [
+        ranked_hits(pictures[start : start + at_once] @ queries.T, relevance[start : start + at_once])
+        for start in range(0, len(pictures), at_once)
+    ]
+    return Rankings(np.concatenate(parts), len(queries))
+
+
 def rank_by_index(
     judged: Judgements, queries: npt.NDArray[np.float32], index: Any, k: int, *, without_others: bool = False
 ) -> Rankings:

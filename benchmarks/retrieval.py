@@ -1,30 +1,29 @@
-"""`bench retrieval`: how well words find pictures, for any table of captions or labels.
+"""`bench retrieval`: how well words find pictures, and pictures words, for any table of captions or labels.
 
-Captions: hit_rate@1/5/10 (text to image; papers print it as "R@k"). Labels: mAP and R-precision over whole
-rankings, with the level of a random order beside them, or zero-shot top-1 (picture to label). 95 %
-intervals over queries.
+Captions: hit_rate@1/5/10 (papers print it as "R@k"), nDCG@10, mAP and median rank, text to image and, by the encoder,
+image to text. Labels: mAP, R-precision and nDCG@10 over whole rankings, with the level of a random order beside them,
+or zero-shot top-1 (picture to label). 95 % intervals over queries. With `compare` the same for a second encoder, and
+what of it the first has kept.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
+from indexes.shards import Embeddings, EncoderRecord
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables
 from .pictures import picture_vectors
-from .rankings import Rankings, query_vectors, rank_by_cli, rank_by_index, rank_exactly
-from .runs import Number, Run, command_of, describe_machine, portable_path
-from .stats import bootstrap_mean
+from .rankings import Rankings, query_vectors, rank_by_cli, rank_by_index, rank_exactly, rank_texts
+from .retention import HIT_RATE_AT, Scored, caption_scores, label_scores, retention
+from .runs import Run, command_of, describe_machine, portable_path
 from .tables import Judgements
 
-HIT_RATE_AT = (1, 5, 10)
 TEMPLATE = "a photo of a {}"
 
 
@@ -45,6 +44,8 @@ class RetrievalConfig:
     embeddings: Path | None = None  # kept or read EMBEDDINGS, instead of embedding the split afresh
     cli: bool = False
     zero_shot: bool = False
+    compare: str | None = None  # the encoder whose retrieval is to be kept
+    max_retention_loss: float | None = None  # points; for `retention.check_retention`
     limit: int | None = None  # pictures
     seed: int = 0
     device: str = "cpu"
@@ -62,6 +63,13 @@ class RetrievalConfig:
             wrong.append("give --index or --embeddings, not both")
         if self.template and self.text_column:
             wrong.append("--template is for labels")
+        if self.compare is not None and self.cli:
+            wrong.append("--compare is not for --cli")
+        if self.max_retention_loss is not None:
+            if self.compare is None:
+                wrong.append("--max-retention-loss needs --compare BASE")
+            if not np.isfinite(self.max_retention_loss):
+                wrong.append(f"--max-retention-loss is {self.max_retention_loss}, not a number of points")
         if self.limit is not None and self.limit < 1:
             wrong.append(f"--limit is {self.limit}, not a number from 1")
         if wrong:
@@ -71,23 +79,12 @@ class RetrievalConfig:
 def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
     """The run record of a benchmark. `encoder`: one already loaded, instead of config.model."""
     judged = read_judgements(config)
-    if config.index is not None:
-        rankings, record = _through_index(config, judged, encoder)
-        numbers = score_rankings(config, judged, rankings)
-        candidates = rankings.candidates
-    else:
-        encoder = encoder or load_encoder(config.model or "beholder-mini", config.device)
-        record = encoder.record
-        texts = query_vectors(encoder, judged.queries)
-        folder = config.pictures or config.table.parent
-        embedding = EmbedConfig(model=record.name, device=config.device)
-        vectors = picture_vectors(folder, judged.pictures, encoder, embedding, config.embeddings)
-        candidates = len(vectors)
-        if config.zero_shot:
-            numbers = score_zero_shot(judged, texts, vectors, config.seed)
-        else:
-            k = max(HIT_RATE_AT) if config.text_column else None
-            numbers = score_rankings(config, judged, rank_exactly(judged, texts, vectors, k))
+    scored, record, candidates = _scored(config, judged, encoder, config.embeddings)
+    numbers = {name: one.number(config.seed) for name, one in scored.items()}
+    if config.compare is not None:
+        base = load_encoder(config.compare, config.device)
+        before, base_record, _ = _scored(config, judged, base, _embeddings_of(config, base))
+        numbers |= retention(scored, before, config.seed)
     through = "exact search" if config.index is None else "the index and the CLI" if config.cli else "the index"
     return Run(
         name=config.name,
@@ -105,10 +102,42 @@ def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
             "encoder": Path(record.name).name,
             "image_fingerprint": record.image_fingerprint,
             "text_fingerprint": record.text_fingerprint,
+            **({} if config.compare is None else {"base_text_fingerprint": base_record.text_fingerprint}),
         },
         numbers=numbers,
         notes=(_protocol(config, judged, candidates, through),),
     )
+
+
+def _scored(
+    config: RetrievalConfig, judged: Judgements, encoder: Encoder | None, embeddings: Path | None
+) -> tuple[dict[str, Scored], EncoderRecord, int]:
+    """Every measure per query, whose words they were, and how many pictures each query was ranked against."""
+    if config.index is not None:
+        rankings, record = _through_index(config, judged, encoder)
+        return score_rankings(config, judged, rankings), record, rankings.candidates
+    encoder = encoder or load_encoder(config.model or "beholder-mini", config.device)
+    texts = query_vectors(encoder, judged.queries)
+    folder = config.pictures or config.table.parent
+    embedding = EmbedConfig(model=encoder.record.name, device=config.device)
+    vectors = picture_vectors(folder, judged.pictures, encoder, embedding, embeddings)
+    if config.zero_shot:
+        correct = metrics.zero_shot_top1(vectors @ texts.T, judged.labels())
+        return {"zero-shot top-1": Scored(correct, 1 / len(texts))}, encoder.record, len(vectors)
+    scored = score_rankings(config, judged, rank_exactly(judged, texts, vectors))
+    if config.text_column:
+        back = rank_texts(judged, texts, vectors)
+        captions = judged.relevance().sum(axis=0)
+        scored |= caption_scores(back.hits, captions, back.candidates, "image to text: ")
+    return scored, encoder.record, len(vectors)
+
+
+def _embeddings_of(config: RetrievalConfig, base: Encoder) -> Path | None:
+    """--embeddings where they are of the base's picture tower too; None: the base embeds the pictures itself."""
+    if config.embeddings is None:
+        return None
+    made = Embeddings(config.embeddings).manifest.encoder.image_fingerprint
+    return config.embeddings if made == base.record.image_fingerprint else None
 
 
 def read_judgements(config: RetrievalConfig) -> Judgements:
@@ -131,40 +160,23 @@ def read_judgements(config: RetrievalConfig) -> Judgements:
     return tables.label_judgements(chosen, image, config.label_column, config.template or (TEMPLATE,), others)
 
 
-def score_rankings(config: RetrievalConfig, judged: Judgements, rankings: Rankings) -> dict[str, Number]:
-    """hit_rate@k of captions, or mAP and R-precision of each label column."""
-    numbers: dict[str, Number] = {}
+def score_rankings(config: RetrievalConfig, judged: Judgements, rankings: Rankings) -> dict[str, Scored]:
+    """The measures of captions, or those of each label column."""
+    scored: dict[str, Scored] = {}
     counts = judged.relevant_counts()
     for group in judged.groups:
         mine = np.array([query.group == group for query in judged.queries])
         hits, relevant = rankings.hits[mine], counts[mine]
         if config.text_column:
-            for k in HIT_RATE_AT:
-                chance = metrics.chance_hit_rate(relevant, rankings.candidates, k)
-                numbers[f"hit_rate@{k}"] = _number(metrics.hit_rate(hits, k), chance, config.seed)
-            continue
+            return caption_scores(hits, relevant, rankings.candidates)
         suffix = f" ({group})" if len(judged.groups) > 1 else ""
-        precision = metrics.average_precision(hits, relevant)
-        chance = metrics.chance_average_precision(relevant, rankings.candidates)
-        numbers[f"mAP{suffix}"] = _number(precision, chance, config.seed)
-        chance = metrics.chance_r_precision(relevant, rankings.candidates)
-        numbers[f"R-precision{suffix}"] = _number(metrics.r_precision(hits, relevant), chance, config.seed)
-    return numbers
+        scored |= label_scores(hits, relevant, rankings.candidates, suffix)
+    return scored
 
 
-def score_zero_shot(
-    judged: Judgements, texts: npt.NDArray[np.float32], pictures: npt.NDArray[np.float32], seed: int
-) -> dict[str, Number]:
-    """Top-1 over pictures (N, D) among the labels' texts (C, D): each picture is a query here."""
-    correct = metrics.zero_shot_top1(pictures @ texts.T, judged.labels())
-    return {"zero-shot top-1": Number.of(bootstrap_mean(correct, seed=seed), 1 / len(texts))}
-
-
-def _number(values: metrics.Floats, chance: metrics.Floats, seed: int) -> Number:
-    return Number.of(bootstrap_mean(values, seed=seed), float(chance.mean()))
-
-
-def _through_index(config: RetrievalConfig, judged: Judgements, encoder: Encoder | None) -> tuple[Rankings, Any]:
+def _through_index(
+    config: RetrievalConfig, judged: Judgements, encoder: Encoder | None
+) -> tuple[Rankings, EncoderRecord]:
     """Rankings by the index, and the record of the encoder whose words were searched for."""
     from indexes.search import load_index
 
@@ -196,4 +208,5 @@ def _protocol(config: RetrievalConfig, judged: Judgements, candidates: int, thro
     return (
         f"{len(judged.queries):,} {what} of {len(judged.pictures):,} pictures{split}, "
         f"each ranked against {candidates:,} pictures by {through}."
+        + (f" Base: {Path(config.compare).name}; changes are paired by query." if config.compare else "")
     )

@@ -31,6 +31,10 @@ def retrieval(
     zero_shot: Annotated[
         bool, typer.Option("--zero-shot", help="Top-1 of pictures among labels, instead of mAP of labels.")
     ] = False,
+    compare: Annotated[str | None, typer.Option(help="Encoder that is the base: how much of it is kept.")] = None,
+    max_retention_loss: Annotated[
+        float | None, typer.Option(help="Exit 1 where hit_rate@10, mAP or top-1 lose more points against the base.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
     seed: Seed = 0,
     device: Device = "cpu",
@@ -38,11 +42,11 @@ def retrieval(
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """hit_rate@1/5/10 of a caption table, mAP, R-precision or zero-shot top-1 of a label table, with
-    intervals.
+    """hit_rate, nDCG and median rank of a caption table both ways; mAP, R-precision or zero-shot top-1 of labels.
 
     Example: beholder bench retrieval captions.tsv --text-column caption --splits splits.tsv --split val
     """
+    from .retention import check_retention
     from .retrieval import RetrievalConfig, measure
 
     config = RetrievalConfig(
@@ -59,9 +63,14 @@ def retrieval(
         embeddings=embeddings,
         cli=cli,
         zero_shot=zero_shot,
+        compare=compare,
+        max_retention_loss=max_retention_loss,
         limit=limit,
         seed=seed,
         device=device,
         name=name_of_run(name, out, table),
     )
-    finish(measure(config), out, as_json)
+    run = measure(config)
+    finish(run, out, as_json)
+    if max_retention_loss is not None:
+        check_retention(run, max_retention_loss)

@@ -1,5 +1,6 @@
 """How sure a mean is: 95 % bootstrap intervals over queries, and paired differences. Pure: a seed goes in."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,23 +34,16 @@ def bootstrap_mean(
 
     The percentile method is used because metrics per query are bounded: the interval cannot leave [min, max].
     """
-    rows = np.asarray(values, dtype=np.float64)
-    if rows.ndim != 1 or not len(rows):
-        raise BeholderError(f"values of shape {rows.shape}", "one number per query, at least one")
-    if not np.isfinite(rows).all():
-        raise BeholderError("values hold NaN or infinity", "one finite number per query")
-    if len(rows) == 1:
-        return Interval(float(rows[0]), None, None, 1)
-    generator = np.random.default_rng(seed)
-    at_once = max(1, BLOCK // len(rows))
-    means = np.concatenate(
-        [
-            rows[generator.integers(0, len(rows), (min(at_once, resamples - start), len(rows)))].mean(axis=1)
-            for start in range(0, resamples, at_once)
-        ]
-    )
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return Interval(float(rows.mean()), float(low), float(high), len(rows))
+    rows = _checked(values)
+    return _bootstrap(lambda drawn: rows[drawn].mean(axis=1), len(rows), seed, resamples, level)
+
+
+def bootstrap_median(
+    values: npt.ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
+) -> Interval:
+    """The median of `values` (Q,) in place of the mean, with its percentile bootstrap interval over queries."""
+    rows = _checked(values)
+    return _bootstrap(lambda drawn: np.median(rows[drawn], axis=1), len(rows), seed, resamples, level)
 
 
 def paired_difference(
@@ -68,3 +62,49 @@ def paired_difference(
     if first.shape != second.shape:
         raise BeholderError(f"{first.shape} values against {second.shape}", "the same queries on both sides")
     return bootstrap_mean(first - second, seed=seed, resamples=resamples, level=level)
+
+
+def paired_medians(
+    after: npt.ArrayLike, before: npt.ArrayLike, *, seed: int = 0, resamples: int = RESAMPLES, level: float = 0.95
+) -> Interval:
+    """Median of after - median of before with its interval; row q of both must be the same query."""
+    first, second = _checked(after), _checked(before)
+    if first.shape != second.shape:
+        raise BeholderError(f"{first.shape} values against {second.shape}", "the same queries on both sides")
+
+    def gap(drawn: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        return np.asarray(np.median(first[drawn], axis=1) - np.median(second[drawn], axis=1), np.float64)
+
+    return _bootstrap(gap, len(first), seed, resamples, level)
+
+
+def _checked(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    rows = np.asarray(values, dtype=np.float64)
+    if rows.ndim != 1 or not len(rows):
+        raise BeholderError(f"values of shape {rows.shape}", "one number per query, at least one")
+    if not np.isfinite(rows).all():
+        raise BeholderError("values hold NaN or infinity", "one finite number per query")
+    return rows
+
+
+def _bootstrap(
+    value_of: Callable[[npt.NDArray[np.int64]], npt.NDArray[np.float64]],
+    count: int,
+    seed: int,
+    resamples: int,
+    level: float,
+) -> Interval:
+    """`value_of`: (R, count) rows drawn with repeats -> (R,) values."""
+    value = float(value_of(np.arange(count)[None, :])[0])
+    if count == 1:
+        return Interval(value, None, None, 1)
+    generator = np.random.default_rng(seed)
+    at_once = max(1, BLOCK // count)
+    drawn = np.concatenate(
+        [
+            value_of(generator.integers(0, count, (min(at_once, resamples - start), count)))
+            for start in range(0, resamples, at_once)
+        ]
+    )
+    low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
+    return Interval(value, float(low), float(high), count)

@@ -45,6 +45,27 @@ def test_literals_by_hand() -> None:
     np.testing.assert_allclose(metrics.r_precision(HITS, RELEVANT), [1 / 2, 2 / 3, 0])
 
 
+def test_ndcg_and_first_rank_by_hand() -> None:
+    # gains 1/log2(1 + rank): 1, 0.6309, 0.5, 0.4307, ...; the most for 2 is 1.6309, for 3 it is 2.1309
+    np.testing.assert_allclose(
+        metrics.ndcg(HITS, RELEVANT, 5), [(0.630930 + 0.430677) / 1.630930, 1.630930 / 2.130930, 0], atol=1e-6
+    )
+    np.testing.assert_allclose(metrics.ndcg(HITS, RELEVANT, 1), [0, 1, 0])
+    np.testing.assert_allclose(metrics.ndcg(HITS, RELEVANT, 100), metrics.ndcg(HITS, RELEVANT, 5))
+    np.testing.assert_array_equal(metrics.first_rank(HITS[:2]), [2, 1])
+    with pytest.raises(BeholderError, match="whole rankings"):
+        metrics.first_rank(HITS)
+
+
+@pytest.mark.parametrize("k", [1, 3, 10])
+def test_chance_of_ndcg_is_the_mean_over_all_orders(k: int) -> None:
+    for relevant in (1, 2, 4):
+        flags = [True] * relevant + [False] * (5 - relevant)
+        hits = np.array([[flags[place] for place in order] for order in permutations(range(5))])
+        expected = metrics.ndcg(hits, np.full(len(hits), relevant), k).mean()
+        assert metrics.chance_ndcg(np.array([relevant]), 5, k) == pytest.approx(expected)
+
+
 def test_metrics_equal_slow_loops_with_ties() -> None:
     scores, relevance = random_rankings(seed=1)
     hits = metrics.ranked_hits(scores, relevance)

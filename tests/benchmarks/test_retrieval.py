@@ -14,7 +14,7 @@ from benchmarks.cli import app
 from benchmarks.rankings import query_vectors
 from benchmarks.retrieval import RetrievalConfig, measure, read_judgements
 from benchmarks.runs import read_run
-from indexes.errors import BeholderError
+from indexes.errors import BeholderError, ConditionFailed
 from indexes.shards import Embeddings
 from retrieval.encoders import load_encoder
 
@@ -64,8 +64,10 @@ def test_labels_equal_the_metrics_of_stored_vectors(tiny_model: Path, corpus: Pa
     assert list(run.numbers) == [
         "mAP (colour)",
         "R-precision (colour)",
+        "nDCG@10 (colour)",
         "mAP (colour,kind)",
         "R-precision (colour,kind)",
+        "nDCG@10 (colour,kind)",
     ]
     judged = read_judgements(config).only("colour")
     texts = query_vectors(load_encoder(str(tiny_model)), judged.queries)
@@ -86,7 +88,9 @@ def test_through_the_index_equals_exact_over_the_same_pictures(
     index = bench(*words, "--index", tiny_index)
     by_cli = bench(*words, "--index", tiny_index, "--cli")
     runs = [json.loads(printed) for _, printed, _ in (exact, index, by_cli)]
-    assert runs[0]["numbers"] == runs[1]["numbers"] == runs[2]["numbers"]
+    whole = {key: value for key, value in runs[0]["numbers"].items() if key in runs[1]["numbers"]}
+    assert whole == runs[1]["numbers"] == runs[2]["numbers"]
+    assert set(whole) == {"hit_rate@1", "hit_rate@5", "hit_rate@10", "nDCG@10"}, "an index answers the first ten"
     assert "by the index and the CLI" in runs[2]["notes"][0]
 
 
@@ -97,6 +101,59 @@ def test_zero_shot_counts_pictures(tiny_model: Path, corpus: Path) -> None:
     number = json.loads(printed)["numbers"]["zero-shot top-1"]
     assert number["n"] == 9
     assert number["chance"] == pytest.approx(1 / 3)
+
+
+@pytest.fixture(scope="module")
+def other_model(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny encoder with another text tower: its last projection the other way up."""
+    from safetensors.torch import load_file, save_file
+
+    folder = tmp_path_factory.mktemp("models") / "other"
+    folder.mkdir()
+    state = load_file(str(tiny_model / "open_clip_model.safetensors"))
+    state["text_projection"] = -state["text_projection"].contiguous()
+    save_file(state, str(folder / "open_clip_model.safetensors"))
+    (folder / "open_clip_config.json").write_bytes((tiny_model / "open_clip_config.json").read_bytes())
+    return folder
+
+
+def test_an_encoder_keeps_all_of_itself_and_loses_what_is_measured(
+    tiny_model: Path, other_model: Path, corpus: Path, tiny_index: Path
+) -> None:
+    words = ["retrieval", corpus / "captions.tsv", "--text-column", "caption", "--json"]
+    words += ["--embeddings", tiny_index.parent / "embeddings"]
+    code, printed, _ = bench(*words, "--model", tiny_model, "--compare", tiny_model, "--max-retention-loss", 0)
+    numbers = json.loads(printed)["numbers"]
+    assert code == 0
+    assert {numbers[name]["value"] for name in numbers if name.startswith("change of")} == {0}
+    assert "image to text: median rank" in numbers
+    _, printed, _ = bench(*words, "--model", other_model)
+    other = json.loads(printed)["numbers"]
+    code, printed, _ = bench(*words, "--model", other_model, "--compare", tiny_model)
+    both = json.loads(printed)["numbers"]
+    assert code == 0
+    for name, number in other.items():
+        assert both[name] == number
+        assert both[f"base: {name}"] == numbers[name]
+        change = number["value"] - numbers[name]["value"]
+        assert both[f"change of {name}"]["value"] == pytest.approx(change)
+    lost = -100 * both["change of hit_rate@10"]["value"]
+    code, _, error = bench(*words, "--model", other_model, "--compare", tiny_model, "--max-retention-loss", lost - 0.1)
+    assert code == 1
+    assert isinstance(error, ConditionFailed)
+    assert f"hit_rate@10 lost {lost:.2f} points" in str(error)
+    code, *_ = bench(*words, "--model", other_model, "--compare", tiny_model, "--max-retention-loss", lost + 0.1)
+    assert code == 0
+
+
+def test_labels_and_zero_shot_have_a_budget_too(tiny_model: Path, other_model: Path, corpus: Path) -> None:
+    words = ["retrieval", corpus / "items.tsv", "--label-column", "colour", "--json", "--compare", tiny_model]
+    for more, gate in (([], "mAP"), (["--zero-shot"], "zero-shot top-1")):
+        _, printed, _ = bench(*words, *more, "--model", other_model)
+        lost = -100 * json.loads(printed)["numbers"][f"change of {gate}"]["value"]
+        code, _, error = bench(*words, *more, "--model", other_model, "--max-retention-loss", lost - 0.1)
+        assert code == 1
+        assert f"{gate} lost" in str(error)
 
 
 def test_embeddings_are_made_once_and_then_read(tiny_model: Path, corpus: Path, tmp_path: Path) -> None:
@@ -130,6 +187,9 @@ def test_missing_pictures_are_counted_and_named(tiny_model: Path, corpus: Path) 
         ({"text_column": "caption", "zero_shot": True}, "--zero-shot needs"),
         ({"text_column": "caption", "template": ("{}",)}, "--template is for labels"),
         ({"text_column": "caption", "limit": 0}, "--limit is 0"),
+        ({"text_column": "caption", "max_retention_loss": 1.0}, "needs --compare BASE"),
+        ({"text_column": "caption", "compare": "x", "max_retention_loss": float("nan")}, "not a number of points"),
+        ({"text_column": "caption", "compare": "x", "cli": True, "index": Path("i")}, "--compare is not for --cli"),
     ],
 )
 def test_wrong_options_are_all_named(options: dict[str, object], words: str) -> None:

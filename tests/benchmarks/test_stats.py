@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.stats import bootstrap_mean, paired_difference
+from benchmarks.stats import bootstrap_mean, bootstrap_median, paired_difference, paired_medians
 from indexes.errors import BeholderError
 
 
@@ -65,3 +65,17 @@ def test_one_query_has_no_interval_and_none_is_refused() -> None:
         bootstrap_mean([])
     with pytest.raises(BeholderError, match="same queries"):
         paired_difference([1.0, 2.0], [1.0])
+
+
+def test_medians_equal_a_slow_loop_and_are_paired() -> None:
+    values = np.array([1.0, 7.0, 2.0, 40.0, 3.0, 5.0])
+    generator = np.random.default_rng(7)
+    medians = [float(np.median(values[generator.integers(0, 6, 6)])) for _ in range(2000)]
+    interval = bootstrap_median(values, seed=7)
+    assert interval.mean == 4.0
+    assert (interval.low, interval.high) == pytest.approx(tuple(np.quantile(medians, [0.025, 0.975])))
+    gap = paired_medians(values + 2, values)
+    assert (gap.mean, gap.low, gap.high) == (2, 2, 2), "what queries have in common cancels"
+    assert bootstrap_median([3.0]).low is None
+    with pytest.raises(BeholderError, match="the same queries"):
+        paired_medians([1.0], [1.0, 2.0])
