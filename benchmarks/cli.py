@@ -7,6 +7,7 @@ import typer
 
 from .hpir_cli import app as hpir_app
 from .judge_cli import judge
+from .knowledge_cli import app as knowledge_app
 from .look_cli import look
 from .options import Device, Json, Name, Out, Seed, finish, name_of_run
 from .retrieval_cli import retrieval
@@ -17,6 +18,7 @@ speed = typer.Typer(
 )
 app.add_typer(speed, name="speed")
 app.add_typer(hpir_app, name="hpir")
+app.add_typer(knowledge_app, name="knowledge")
 app.command()(retrieval)
 app.command()(look)
 app.command()(judge)
