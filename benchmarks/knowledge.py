@@ -188,9 +188,11 @@ def share_of_gain(aligned: Floats, base: Floats, teacher: Floats, *, seed: int) 
     tops, bottoms = won[drawn].mean(1), there[drawn].mean(1)
     if there.mean() <= 0:
         raise BeholderError("the rewrites gain nothing", "a teacher that is better than the base", "Write better ones.")
-    low, high = np.quantile(tops / bottoms, [0.025, 0.975]) if (bottoms > 0).all() else (None, None)
-    ends = (None, None) if low is None or high is None else (float(low), float(high))
-    return Number(float(won.mean() / there.mean()), "share", *ends, n=len(won))
+    value = float(won.mean() / there.mean())
+    if not (bottoms > 0).all():
+        return Number(value, n=len(won))
+    low, high = np.quantile(tops / bottoms, [0.025, 0.975])
+    return Number(value, low=float(low), high=float(high), n=len(won))
 
 
 def kept_numbers(config: KnowledgeConfig, base: Encoder, aligned: Sequence[Encoder]) -> dict[str, Number]:
