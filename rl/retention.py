@@ -9,7 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.search import Index
+
 from .align_data import AlignData, RankedList
+from .align_pictures import Folder
 from .dev import hit_rates
 
 if TYPE_CHECKING:
@@ -61,8 +64,24 @@ def pair_figures(scores: Sequence[NDArray[np.floating[Any]]], lists: Sequence[Ra
     return {"pair_accuracy": 100 * float(np.mean(shares)), "kendall_tau": float(np.mean(taus))}
 
 
+def percentile_figures(folders: Sequence[Folder], queries: NDArray[np.float32]) -> Figures:
+    """`<scorer>_percentile@10`: the mean percentile (0 to 100) of what plain search finds in the top 10 for queries
+    (Q, D), by each scorer of the first INDEX that has any."""
+    for folder in folders:
+        if isinstance(folder.opened, Index) and folder.opened.scorers:
+            index = folder.opened
+            ids = index.search(queries, 10).ids
+            found = ids[ids >= 0]
+            return {
+                f"{record.name}_percentile@10": 100 * float(index.percentiles(record.name, found).mean())
+                for record in index.scorers
+            }
+    return {}
+
+
 class Measure:
-    """Figures of a model on the dev data. `texts` and `pictures` are what the model takes, all of a run's."""
+    """Figures of a model on the dev data, higher is better in all. `texts` and `pictures` are what the model takes, all
+    of a run's."""
 
     def __init__(self, data: AlignData, texts: Tensor, pictures: NDArray[Any]) -> None:
         self.data, self.texts, self.pictures = data, texts, pictures
@@ -71,7 +90,8 @@ class Measure:
         self.numbers = np.unique(np.concatenate([data.kept.texts, [one.query for one in data.dev]]).astype(np.int64))
 
     def __call__(self, model: AlignModel) -> Figures:
-        """hit_rate@1/5/10 (percent) of the captions kept, and pair figures where there are dev lists."""
+        """hit_rate@1/5/10 (percent) of the captions kept; where there are dev lists, figures of their pairs, and of
+        what plain search finds for their queries where a folder is an INDEX with scorers."""
         said, seen = self.text_vectors(model, self.numbers), self.picture_vectors(model, self.rows)
         kept = self.data.kept
         figures = hit_rates(seen[self._seats(kept.pictures)], said[self._places(kept.texts)], kept.owners)
@@ -79,6 +99,8 @@ class Measure:
             queries = said[self._places(np.array([one.query for one in self.data.dev]))]
             scores = [seen[self._seats(one.pictures)] @ q for one, q in zip(self.data.dev, queries, strict=True)]
             figures |= pair_figures(scores, self.data.dev)
+            if self.pictures.ndim == 2:  # a tuned image tower would have to embed the index again
+                figures |= percentile_figures(self.data.gallery.folders, queries)
         return figures
 
     def _seats(self, rows: NDArray[np.int64]) -> NDArray[np.intp]:

@@ -279,3 +279,36 @@ def test_speed_of_a_step_is_printed(tmp_path: Path, tiny_run: AlignConfig) -> No
     result = CliRunner().invoke(app, [*arguments, "--contrastive-batch", "8"], catch_exceptions=False)
     assert result.exit_code == 0
     assert "% of a step" in result.stdout
+
+
+def test_curves_are_written_for_tensorboard(tmp_path: Path, tiny_run: AlignConfig) -> None:
+    pytest.importorskip("tensorboard", reason="TensorBoard is the extra train")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    align(replace(tiny_run, tensorboard=True), tmp_path / "run")
+    events = EventAccumulator(str(tmp_path / "run/tensorboard"))
+    events.Reload()
+    found = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/rewards/margins", "eval/pair_accuracy", "eval/base_hit_rate@10"} <= found
+
+
+@pytest.mark.campaign
+def test_runs_killed_at_any_moment_end_with_the_same_bytes(tmp_path: Path, tiny_run: AlignConfig) -> None:
+    """SIGKILL, not an exception: between steps, in the middle of an evaluation, while a checkpoint is written."""
+    config = replace(tiny_run, steps=12, tower_dropout=True)
+    (tmp_path / "run.json").write_text(json.dumps(config.to_dict()))
+    whole = align(config, tmp_path / "whole")
+    command = [sys.executable, "-m", "retrieval", "align", "train", "--config", str(tmp_path / "run.json")]
+    command += ["--run", str(tmp_path / "killed")]
+    seconds, kills = 1.0, 0
+    for _ in range(40):
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)  # kills on time
+            assert done.returncode == 0, done.stderr[-2000:]
+            break
+        except subprocess.TimeoutExpired:
+            kills, seconds = kills + 1, seconds * 1.3
+    assert kills >= 3
+    assert all(a.equal(weights(whole.model)[name]) for name, a in weights(tmp_path / "killed/model").items())
+    one, other = tmp_path / "whole/evaluations.json", tmp_path / "killed/evaluations.json"
+    assert one.read_bytes() == other.read_bytes()
