@@ -1,10 +1,12 @@
 """`bench aesthetics`: does a scorer agree with people? Against mean scores of pictures, or single choices between two.
 
-Mean scores: Spearman and pair accuracy, within groups where each was judged on a scale of its own. Choices: the share
-of single choices that the scorer makes too. 95 % intervals over pictures.
+Mean scores: Spearman (SRCC), Pearson (PLCC, of the scores as they are), Kendall's tau-b (KRCC) and pair accuracy,
+within groups where each was judged on a scale of its own. Choices: the share of single choices that the scorer makes
+too. 95 % intervals over pictures. Known sets go by name (aesthetic_sets.py).
 """
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,20 @@ from retrieval.progress import progress_line
 from retrieval.scorers import Scorer, load_scorer, of_pixels, of_vectors
 
 from . import tables
-from .correlation import bootstrap_pictures, choice_agreement, pair_accuracy, spearman
+from .aesthetic_sets import AestheticSet, file_of, find_table, read_table
+from .correlation import bootstrap_pictures, choice_agreement, kendall, pair_accuracy, pearson, spearman
 from .pictures import picture_vectors
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import Interval
 
 BATCH = 16  # pictures held at once
+Statistic = Callable[[npt.NDArray[np.float64], npt.NDArray[np.float64], npt.NDArray[np.int64] | None], float]
 PAIR_COLUMNS = ("file_1", "file_2", "wins_1", "wins_2")
 
 
 @dataclass(frozen=True)
 class AestheticsConfig:
-    """Options of `bench aesthetics`: a table with --score-column, or a table of pairs."""
+    """Options of `bench aesthetics`: a set by name, a table with --score-column, or a table of pairs."""
 
     table: Path
     scorer: str = "beholder-appeal"
@@ -41,9 +45,13 @@ class AestheticsConfig:
     split: str | None = None  # None = every row
     seed: int = 0
     name: str = "aesthetics"
+    pictures: Path | None = None  # the folder that names are relative to; None = the table's own
 
     def __post_init__(self) -> None:
-        if self.score_column is None and (self.group_column or self.split):
+        known = find_table(self.table)[1]
+        if known is not None and (self.score_column or self.group_column or self.image_column != "file"):
+            raise BeholderError(f"columns for the set {self.table}", "none: they are known", "Leave them out.")
+        if known is None and self.score_column is None and (self.group_column or self.split):
             raise BeholderError(
                 "--group-column or --split without --score-column", "both or none", "Add --score-column."
             )
@@ -51,11 +59,19 @@ class AestheticsConfig:
 
 def measure(config: AestheticsConfig, *, scorer: Scorer | None = None) -> Run:
     """The run record. `scorer`: one already loaded, instead of config.scorer."""
+    command = command_of("bench aesthetics", config)
     scorer = scorer or load_scorer(config.scorer)
-    numbers, note, pictures = _of_choices(config, scorer) if config.score_column is None else _of_scores(config, scorer)
+    table, known = find_table(config.table)
+    config = _filled_in(config, table, known)
+    if config.score_column is None:
+        numbers, note, pictures = _of_choices(config, scorer)
+    else:
+        numbers, note, pictures = _of_scores(config, scorer, known)
+    if known is not None:
+        note += f" {known.source}; terms of the scores: {known.licence}; read for evaluation only."
     return Run(
         name=config.name,
-        command=command_of("bench aesthetics", config),
+        command=command,
         machine=describe_machine(),
         seed=config.seed,
         data={
@@ -71,30 +87,54 @@ def measure(config: AestheticsConfig, *, scorer: Scorer | None = None) -> Run:
     )
 
 
-def _of_scores(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Number], str, int]:
+def _filled_in(config: AestheticsConfig, table: Path, known: AestheticSet | None) -> AestheticsConfig:
+    if known is None:
+        return replace(config, pictures=config.pictures or table.parent)
+    if config.pictures is None and not known.with_pictures:
+        raise BeholderError(
+            f"the pictures of {config.table} are not with its scores", "their folder", "Give --pictures."
+        )
+    return replace(
+        config,
+        table=table,
+        score_column=known.score_column,
+        group_column=known.group_column,
+        image_column=known.image_column,
+        split=config.split or known.split,
+        pictures=config.pictures or table.parent,
+    )
+
+
+def _of_scores(
+    config: AestheticsConfig, scorer: Scorer, known: AestheticSet | None
+) -> tuple[dict[str, Number], str, int]:
     wanted = [config.image_column, config.score_column or ""] + ([config.group_column] if config.group_column else [])
-    rows = tables.read_tsv(config.table, wanted)
+    rows = read_table(config.table, wanted, known.encoding if known else "utf-8")
+    if not rows:
+        raise BeholderError(f"{config.table.name} has no rows", "at least two", "Check the table.")
     rows, _ = tables.choose_rows(rows, config.image_column, config.split)
-    names = [row[config.image_column] for row in rows]
+    names = [file_of(row[config.image_column], known) for row in rows]
     truth = np.array([_number(row[config.score_column or ""], config.table) for row in rows])
     groups = None
     if config.group_column:
         labels = [row[config.group_column] for row in rows]
         groups = np.unique(labels, return_inverse=True)[1].astype(np.int64)
-    scores = picture_scores(scorer, config.table.parent, names)
+    scores = picture_scores(scorer, config.pictures or config.table.parent, names)
 
     def within(rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
         return None if groups is None else groups[rows]
 
-    def rank(drawn: npt.NDArray[np.int64]) -> float:
-        return spearman(scores[drawn], truth[drawn], within(drawn))
+    def interval(statistic: Statistic) -> Interval:
+        def of_rows(drawn: npt.NDArray[np.int64]) -> float:
+            return statistic(scores[drawn], truth[drawn], within(drawn))
 
-    def pairs(drawn: npt.NDArray[np.int64]) -> float:
-        return pair_accuracy(scores[drawn], truth[drawn], within(drawn))
+        return bootstrap_pictures(of_rows, len(names), seed=config.seed)
 
     numbers = {
-        "Spearman": _of(bootstrap_pictures(rank, len(names), seed=config.seed), "", 0.0),
-        "pair accuracy": _of(bootstrap_pictures(pairs, len(names), seed=config.seed), "share", 0.5),
+        "Spearman": _of(interval(spearman), "", 0.0),
+        "Pearson": _of(interval(pearson), "", 0.0),
+        "Kendall": _of(interval(kendall), "", 0.0),
+        "pair accuracy": _of(interval(pair_accuracy), "share", 0.5),
     }
     split = f" of split {config.split}" if config.split else ""
     within_text = f", compared within {config.group_column} only" if config.group_column else ""
@@ -108,7 +148,7 @@ def _of_choices(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Num
     places = {name: place for place, name in enumerate(names)}
     pairs = np.array([[places[row[column]] for column in PAIR_COLUMNS[:2]] for row in rows], np.int64)
     wins = np.array([[_number(row[column], config.table) for column in PAIR_COLUMNS[2:]] for row in rows])
-    scores = picture_scores(scorer, config.table.parent, names)
+    scores = picture_scores(scorer, config.pictures or config.table.parent, names)
 
     def agreement(drawn: npt.NDArray[np.int64]) -> float:
         return choice_agreement(scores, pairs, wins, np.bincount(drawn, minlength=len(names)).astype(np.float64))

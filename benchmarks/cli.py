@@ -110,25 +110,30 @@ def cutoff(
 
 @app.command()
 def aesthetics(
-    table: Annotated[Path, typer.Argument(help="TSV beside its pictures: scores, or file_1, file_2, wins_1, wins_2.")],
+    table: Annotated[
+        Path, typer.Argument(help="TSV or CSV of scores, TSV of file_1, file_2, wins_1, wins_2, or a set such as ava.")
+    ],
     scorer: Annotated[str, typer.Option(help="Scorer; see `beholder models`.")] = "beholder-appeal",
     score_column: Annotated[str | None, typer.Option(help="Column of people's scores; else a table of pairs.")] = None,
     group_column: Annotated[str | None, typer.Option(help="Column of groups, each on a scale of its own.")] = None,
     image_column: Annotated[str, typer.Option(help="Column of names.")] = "file",
     split: Annotated[str | None, typer.Option(help="Only this split, such as test; else every row.")] = None,
+    pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
     seed: Seed = 0,
     name: Name = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Does a scorer agree with people: Spearman and pair accuracy of scores, or the share of single choices.
+    """Does a scorer agree with people: rank and linear correlation and pairs of scores, or the share of single choices.
+
+    Sets by name: ava, tad66k, koniq, aadb, baid, apddv2, oasis (with --pictures), website, savoias.
 
     Example: beholder bench aesthetics pages/items.tsv --score-column mean_score --split test
     """
     from .aesthetics import AestheticsConfig, measure
 
-    run_name = name_of_run(name, out, table)
-    config = AestheticsConfig(table, scorer, score_column, group_column, image_column, split, seed, run_name)
+    run_name, columns = name_of_run(name, out, table), (score_column, group_column, image_column)
+    config = AestheticsConfig(table, scorer, *columns, split, seed, run_name, pictures)
     finish(measure(config), out, as_json)
 
 

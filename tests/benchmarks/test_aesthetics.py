@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.aesthetic_sets import SETS, file_of
 from benchmarks.aesthetics import AestheticsConfig, measure
 from benchmarks.runs import read_run
 from indexes.errors import BeholderError, FormatError
@@ -55,6 +56,65 @@ def test_single_choices_are_counted_one_by_one(judged: Path) -> None:
     run = measure(AestheticsConfig(judged / "pairs.tsv", "brightness"))
     assert run.numbers["agreement"].value == pytest.approx((3 + 4 + 0) / 10)
     assert "10 single choices" in run.notes[0]
+
+
+def test_linear_and_rank_correlation_tell_a_curve_from_a_line(judged: Path) -> None:
+    numbers = measure(AestheticsConfig(judged / "items.tsv", "brightness", "score")).numbers
+    assert numbers["Kendall"].value == pytest.approx(1.0)
+    assert 0.97 < numbers["Pearson"].value < 1, "L* of greys is nearly a line of sRGB values"
+
+
+def labels(root: Path, name: str, text: str, encoding: str = "utf-8") -> None:
+    (root / "labels").mkdir(exist_ok=True)
+    (root / "labels" / name).write_text(text, encoding=encoding)
+
+
+def test_a_set_by_name_finds_its_table_columns_and_files(
+    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEHOLDER_DATA", str(tmp_path))
+    rows = "".join(f"{number}\t{number}\t1\t9\t1\n" for number in range(8))
+    labels(tmp_path, "ava_test_scores.tsv", "image_id\tmean_score\tstd\tn_votes\tcounts_1_to_10\n" + rows)
+    for number in range(8):
+        (tmp_path / f"{number}.jpg").write_bytes((judged / f"{number}.png").read_bytes())
+    run = measure(AestheticsConfig(Path("ava"), "brightness", pictures=tmp_path))
+    assert run.numbers["Spearman"].value == pytest.approx(1.0)
+    assert run.numbers["Spearman"].n == 8
+    assert "research use" in run.notes[0]
+    assert run.command.startswith("beholder bench aesthetics ava ")
+    assert run.data["table"] == "$BEHOLDER_DATA/labels/ava_test_scores.tsv"
+
+
+def test_a_csv_is_read_with_its_quotes_and_its_encoding(
+    judged: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BEHOLDER_DATA", str(tmp_path))
+    text = "filename,Artistic Categories,Total aesthetic score,Language Comment\n"
+    text += "".join(f'{number}.png,ink,{number},"good, 画"\n' for number in range(6))
+    labels(tmp_path, "apddv2_10023.csv", text, "gb18030")
+    config = AestheticsConfig(Path("apddv2"), "brightness", pictures=judged)
+    assert measure(config).numbers["Spearman"].value == pytest.approx(1.0)
+    (tmp_path / "labels" / "apddv2_10023.csv").write_bytes(b"filename,Total aesthetic score\nx.png\n")
+    with pytest.raises(FormatError, match="row 1, has another number of cells"):
+        measure(config)
+
+
+def test_oasis_names_are_those_of_its_files() -> None:
+    assert file_of("Acorns1", SETS["oasis"]) == "Acorns 1.jpg"
+    assert file_of("Beach 2", SETS["oasis"]) == "Beach 2.jpg"
+    assert file_of("687050", SETS["ava"]) == "687050.jpg"
+    assert file_of("a.png", None) == "a.png"
+
+
+def test_likely_mistakes_with_sets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BEHOLDER_DATA", raising=False)
+    with pytest.raises(BeholderError, match="BEHOLDER_DATA is not set"):
+        AestheticsConfig(Path("ava"))
+    monkeypatch.setenv("BEHOLDER_DATA", str(tmp_path))
+    with pytest.raises(BeholderError, match="the pictures of ava are not with its scores"):
+        measure(AestheticsConfig(Path("ava"), "brightness"))
+    with pytest.raises(BeholderError, match="columns for the set ava"):
+        AestheticsConfig(Path("ava"), score_column="mean_score")
 
 
 def test_mistakes_are_one_line(judged: Path) -> None:

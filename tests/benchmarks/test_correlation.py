@@ -3,7 +3,16 @@
 import numpy as np
 import pytest
 
-from benchmarks.correlation import bootstrap_pictures, choice_agreement, mid_ranks, pair_accuracy, spearman
+from benchmarks.correlation import (
+    bootstrap_pictures,
+    choice_agreement,
+    inversions,
+    kendall,
+    mid_ranks,
+    pair_accuracy,
+    pearson,
+    spearman,
+)
 from indexes.errors import BeholderError
 
 
@@ -43,11 +52,40 @@ def test_pair_accuracy_is_that_of_a_slow_loop_with_ties_on_both_sides() -> None:
         assert pair_accuracy(scores, truth) == pytest.approx(slow_pair_accuracy(scores, truth))
 
 
+def slow_tau_b(scores: np.ndarray, truth: np.ndarray) -> float:
+    concordance = first = second = 0.0
+    for i in range(len(scores)):
+        for j in range(i):
+            a, b = np.sign(scores[i] - scores[j]), np.sign(truth[i] - truth[j])
+            concordance, first, second = concordance + a * b, first + a * a, second + b * b
+    return concordance / np.sqrt(first * second)
+
+
+def test_kendall_is_tau_b_of_a_slow_loop_and_pearson_is_numpys() -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(20):
+        scores, truth = (generator.integers(0, 6, 15).astype(float) for _ in range(2))
+        assert kendall(scores, truth) == pytest.approx(slow_tau_b(scores, truth))
+        assert pearson(scores, truth) == pytest.approx(np.corrcoef(scores, truth)[0, 1])
+    # ranks 1 2 3 4 5 against 2 1 4 3 5: two of ten pairs against each other, (8 - 2) / 10
+    assert kendall(np.array([2.0, 1.0, 4.0, 3.0, 5.0]), np.arange(5.0)) == pytest.approx(0.6)
+    assert kendall(np.ones(4), np.arange(4.0)) == pearson(np.ones(4), np.arange(4.0)) == 0
+
+
+def test_inversions_are_those_of_a_slow_loop() -> None:
+    generator = np.random.default_rng(2)
+    for count in (0, 1, 2, 7, 33, 100):
+        ranks = generator.integers(0, max(count, 1), count)
+        slow = sum(ranks[i] > ranks[j] for j in range(count) for i in range(j))
+        assert inversions(ranks) == slow
+
+
 def test_groups_are_never_compared() -> None:
     truth = np.array([1.0, 2.0, 3.0, 101.0, 102.0, 103.0])
     groups = np.array([0, 0, 0, 1, 1, 1])
     scores = truth.copy()
     shifted = scores - 500 * groups  # wrong between groups, right within each
+    assert kendall(shifted, truth, groups) == pearson(shifted, truth, groups) == pytest.approx(1)
     assert pair_accuracy(shifted, truth, groups) == spearman(shifted, truth, groups) == 1
     assert pair_accuracy(shifted, truth) < 1
 
