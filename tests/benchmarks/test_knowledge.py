@@ -8,6 +8,7 @@ import pytest
 from benchmarks.knowledge import knowledge_numbers, mean_of, name_alone, relevance_of, share_of_gain
 from benchmarks.knowledge_texts import KnowledgeQuery, check_texts, key, naming_problems, read_texts, spellings
 from indexes.errors import BeholderError, FormatError
+from retrieval.rewrite_table import read_rewrites
 
 TEXTS = Path(__file__).parents[2] / "docs" / "experiments" / "knowledge"
 STYLES = {"Cubism": "cubism", "ArtDeco": "art deco", "Realism": "realism", "Photorealism": "photorealism"}
@@ -88,6 +89,14 @@ def test_the_shipped_rewrites_put_the_named_style_first_and_last_and_keep_the_qu
         assert one.query in one.rewrite
     names = {key(one.style) for one in shipped()}
     assert all(key(one.named) in names for one in shipped())
+
+
+def test_queries_of_the_glossary_name_nothing_and_are_not_asked_in_the_test() -> None:
+    _, rows = read_rewrites(TEXTS / "glossary-rewrites.tsv")
+    drawn = [KnowledgeQuery(row["named"], 1, row["query"], row["rewrite"], row["named"]) for row in rows]
+    assert len({key(one.named) for one in drawn}) == 40
+    assert naming_problems(drawn, {}) == []
+    assert not {one.query for one in drawn} & {one.query for one in shipped()}
 
 
 def test_texts_that_do_not_fit_each_other_are_refused(tmp_path: Path) -> None:
