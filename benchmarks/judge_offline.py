@@ -19,6 +19,7 @@ from retrieval.images import Picture, fit
 from retrieval.judge import ASPECTS, Choice, Comparison, Verdict
 from retrieval.scorers import Scorer, check_encoder, load_scorer, of_pixels, of_vectors
 
+from .judge_rows import portable
 from .judges import LoadedJudge
 
 ENCODER, SCORER = "beholder-mini", "beholder-appeal"
@@ -94,7 +95,7 @@ def load_offline(rest: str, device: str) -> LoadedJudge:
     encoder = load_encoder(named or ENCODER, device)
     for scorer in of_vectors(scorers):
         check_encoder(scorer.card, encoder.record)
-    name = f"offline:{encoder.record.name}@{','.join(names)}"
+    name = portable(f"offline:{encoder.record.name}@{','.join(names)}")
     decides = {
         "name": name,
         "kind": "offline",

@@ -77,9 +77,13 @@ def _words(place: int, text: str) -> str:
 
 
 def _row(label: str, row: Row) -> str:
+    try:
+        pictures = row.read()
+    except BeholderError as error:  # only rows that were not shown to the judge may come here, or a file just went
+        return f'<div class="side"><b>{label}</b><div class="row">{escape(str(error))}</div></div>'
     images = "".join(
         f'<img src="{one.data_uri}" width="{one.width}" height="{one.height}" alt="{label}, place {place}">'
-        for place, one in enumerate(map(_thumbnail, row.read()), 1)
+        for place, one in enumerate(map(_thumbnail, pictures), 1)
     )
     return f'<div class="side"><b>{label}</b><div class="row">{images}</div></div>'
 

@@ -19,7 +19,7 @@ from retrieval.sources import contents
 
 SIDE = 640  # pixels, the longest side that is kept: twice a tile of the sheet, and above what encoders look at
 URL = re.compile(r"@https?://[^#\s\"]+")
-LOCAL = re.compile(r"^(file|hf):(.*/)?([^/]+)$")
+FOLDERS = re.compile(r"([:@,])\.{0,2}/(?:[^/,@#]+/)*")  # before the last name of a local path
 
 
 @dataclass(frozen=True)
@@ -143,11 +143,7 @@ def search_config(given: str, option: str, top: int) -> SearchConfig:
 
 def portable(spec: str) -> str:
     """A rewriter, re-ranker or judge as a document may hold it: without the server's address and local folders."""
-    spec = URL.sub("", spec)
-    local = LOCAL.match(spec)
-    if local and (local[2] or "").startswith(("/", ".")):
-        return f"{local[1]}:{local[3]}"
-    return spec
+    return FOLDERS.sub(r"\1", URL.sub("", spec))
 
 
 def portable_search(given: str) -> str:

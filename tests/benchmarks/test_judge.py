@@ -26,7 +26,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(corpus: Path, url: str, model: str, **options: Any) -> JudgeConfig:
-    given = {"top": 2, "index_b": corpus / "wrong", "concurrency": 8, "timeout": 20.0, "retries": 0, "no_cache": True}
+    given = {"top": 2, "index_b": corpus / "wrong", "concurrency": 4, "timeout": 120.0, "retries": 0, "no_cache": True}
     judge = f"llm:{model}@{url}"
     return JudgeConfig(corpus / "right", corpus / "queries.txt", judge, **{**given, **options})
 
@@ -107,7 +107,7 @@ def test_exchanged_systems_exchange_wins_and_losses(
 
 @pytest.mark.parametrize("kind", ["cp-scorer", "scorer"])
 def test_other_kinds_of_judge_come_to_the_same(corpus: Path, chat_server: str, kind: str) -> None:
-    run = measure(config(corpus, chat_server, "looks", kind=kind), opener())
+    run = measure(config(corpus, chat_server, "looks", kind=kind, control_pairs=5), opener())
     assert run.data["counts"]["accuracy"]["wins"] == N
     check(run)
     if kind == "scorer":
@@ -125,7 +125,7 @@ def test_a_judge_that_prefers_a_place_is_unfit_in_the_first_line(corpus: Path, c
 
 
 def test_refusals_broken_answers_and_time_outs_are_counted_and_never_filled_in(corpus: Path, chat_server: str) -> None:
-    run = measure(config(corpus, chat_server, "looks-troubled", timeout=4.0, concurrency=16), opener())
+    run = measure(config(corpus, chat_server, "looks-troubled", timeout=10.0, control_pairs=5), opener())
     note = next(note for note in run.notes if note.startswith("Calls without"))
     assert all(word in note for word in ("refused", "unusable answer", "timed out"))
     share = run.numbers["calls without a usable answer"]
@@ -232,7 +232,8 @@ def test_an_empty_file_of_queries_is_said(corpus: Path, chat_server: str, tmp_pa
 
 def test_one_query_has_no_interval_and_says_what_was_not_tried(corpus: Path, chat_server: str, tmp_path: Path) -> None:
     (tmp_path / "one.txt").write_text("red boat\nred  boat\n")
-    run = measure(replace(config(corpus, chat_server, "looks"), queries=tmp_path / "one.txt"), opener())
+    given = config(corpus, chat_server, "looks")
+    run = measure(replace(given, queries=tmp_path / "one.txt"), opener())
     assert run.numbers["accuracy: half-credit of A"].low is None
     assert any(note.startswith("1 repeated") for note in run.notes)
     assert any("another query: no rows to try it on" in note for note in run.notes)

@@ -84,7 +84,8 @@ def judged(body: dict[str, Any], prefers_upper: bool = False) -> dict[str, Any]:
 
 
 def scored(value: float, low: float, high: float) -> int:
-    return round(1 + 4 * min(1.0, max(0.0, (value - low) / (high - low))))
+    """1 for a row of nothing, else 2 to 5."""
+    return 1 if value < -500 else round(2 + 3 * min(1.0, max(0.0, (value - low) / (high - low))))
 
 
 def draw(body: dict[str, Any]) -> float:
