@@ -11,16 +11,16 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .factories import BLOCK_ROWS, OPQ_ROWS, graph_rows, parse, training_rows
+from .factories import BLOCK_ROWS, GRAPH_ROWS, OPQ_ROWS, graph_rows, parse, training_rows
 from .faiss_types import unwrapped
 from .list_tasks import Tasks, centres_of, nearest_lists
 from .threads import faiss_threads
 from .vectors import Block
 
 Progress = Callable[[int, int], None]
-EF_CONSTRUCTION = (
-    100  # FAISS's 40 needs twice the nodes in a search of HNSW16; 160 builds for twice as long: decisions/0017
-)
+# Of graphs. FAISS's 40 needs twice the nodes in a search of HNSW16. Small ones keep all links that there is room for: 15 %
+# fewer rows to look at for twice the build, which a million vectors would feel. decisions/0017.
+EF_SMALL, EF_LARGE = 100, 80
 KMEANS_ROUNDS = 10  # FAISS's own default for IVF; more rounds moved knn_recall by less than its interval
 OPQ_ROUNDS = 10  # FAISS's 50 rounds took minutes at 256-d
 OPQ_KMEANS = 4
@@ -87,8 +87,9 @@ def _trained(factory: str, rows: Vectors, training: Training) -> Any:
     inner: Any = unwrapped(index)
     kind = parse(factory)
     if kind.graph:
-        inner.hnsw.efConstruction = EF_CONSTRUCTION
-        inner.keep_max_size_level0 = True  # as many links as there is room for: 15 % fewer rows to look at, see there
+        small = rows.count <= GRAPH_ROWS
+        inner.hnsw.efConstruction = EF_SMALL if small else EF_LARGE
+        inner.keep_max_size_level0 = small
     if kind.lists:
         _set(inner.cp, seed=training.seed, niter=KMEANS_ROUNDS, spherical=True, min_points_per_centroid=1)
     if kind.codes == "PQ":
