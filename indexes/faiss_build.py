@@ -18,8 +18,8 @@ from .threads import faiss_threads
 from .vectors import Block
 
 Progress = Callable[[int, int], None]
-# Of graphs. FAISS's 40 needs twice the nodes in a search of HNSW16. Small ones keep all links that there is room for: 15 %
-# fewer rows to look at for twice the build, which a million vectors would feel. decisions/0017.
+# Of graphs. FAISS's 40 needs twice the nodes in a search of HNSW16. Small ones keep all links that there is room for:
+# 15 % fewer rows to look at for twice the build, which a million vectors would feel. decisions/0017.
 EF_SMALL, EF_LARGE = 100, 80
 KMEANS_ROUNDS = 10  # FAISS's own default for IVF; more rounds moved knn_recall by less than its interval
 OPQ_ROUNDS = 10  # FAISS's 50 rounds took minutes at 256-d
