@@ -14,6 +14,7 @@ from indexes.errors import BeholderError, ConditionFailed
 from indexes.manifest import sha256_file
 from retrieval.judge import BLOCK, KINDS, Comparison, Verdict
 from retrieval.progress import progress_line
+from retrieval.results import Answer
 from retrieval.searcher import Searcher, open_searcher
 
 from .judge_book import Book
@@ -106,7 +107,8 @@ def measure(config: JudgeConfig, opened: Open | None = None) -> Run:
     queries, repeated = read_queries(config.queries)
     systems = _systems(config, opened or _open)
     judge = load_judge(config.judge, config.settings)
-    rows = [system.rows(queries, config.top) for system in systems]
+    answers = [system.answers(queries, config.top) for system in systems]
+    rows = [system.rows_of(given) for system, given in zip(systems, answers, strict=True)]
     asked = [Pair(query, a, b) for query, a, b in zip(queries, *rows, strict=True) if a.sha256s and b.sha256s]
     if not asked:
         raise BeholderError(f"no query of {config.queries.name} has results of both systems", "at least one")
@@ -125,6 +127,10 @@ def measure(config: JudgeConfig, opened: Open | None = None) -> Run:
         (unread, "comparisons left out: a picture cannot be read"),
         (unfit_items, "voted items left out: their queries are not words, or nobody voted"),
         (_short(asked, config.top), f"rows have fewer than {config.top} pictures"),
+        *(
+            (_fallen(given), f"queries of {one.label} were not rewritten, and asked as they are")
+            for one, given in zip(systems, answers, strict=True)
+        ),
     )
     shown = [pair for pair, verdict in zip(asked, verdicts[ROWS], strict=True) if verdict is not None]
     report.rates([verdict for verdict in verdicts[ROWS] if verdict is not None], sum(pair.same for pair in shown))
@@ -205,6 +211,11 @@ def _judged(
 
 def _short(pairs: Sequence[Pair], top: int) -> int:
     return sum(len(row.sha256s) < top for pair in pairs for row in (pair.a, pair.b))
+
+
+def _fallen(answers: Sequence[Answer]) -> int:
+    """How many queries a rewriter could not rewrite."""
+    return sum(any(rewrite.fallback for rewrite in answer.rewrites) for answer in answers)
 
 
 def _run(config: JudgeConfig, report: Report, queries_sha256: str, judged: int) -> Run:

@@ -35,6 +35,7 @@ class Report:
         self.counts: dict[str, dict[str, int]] = {}
         self.failed: list[str] = []
         self.unfit: list[str] = []
+        self.untried = False  # whether a control says that it could not be tried in full
 
     def left_out(self, *said: tuple[int, str]) -> None:
         """What was not judged, and why."""
@@ -84,6 +85,7 @@ class Report:
             self.failed += outcome.failed
             self.unfit += outcome.unfit
             self.notes += outcome.notes
+            self.untried = self.untried or bool(outcome.notes)
 
     def headline(self, controlled: bool) -> str:
         """Whether the judge can be believed, in one line."""
@@ -96,6 +98,8 @@ class Report:
             said.append("PLUMBING CHECK, NOT EVIDENCE: no model judged; scorers and text relevance did.")
         if not controlled:
             said.append("CONTROLS WERE NOT RUN: nothing is known of this judge.")
+        if not said and self.untried:
+            said.append("Controls hold as far as they could be tried; what could not is said below.")
         return " ".join(said) or "Controls hold: blanks and another query's rows lose, places decide little."
 
     def _failures(self) -> None:

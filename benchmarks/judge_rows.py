@@ -13,6 +13,7 @@ from indexes.errors import BeholderError
 from indexes.manifest import sha256_bytes
 from retrieval.images import BadPicture, Picture, decode, shrink
 from retrieval.judge_sheet import GREY
+from retrieval.results import Answer
 from retrieval.search_config import SearchConfig
 from retrieval.searcher import Searcher, picture_folder
 from retrieval.sources import contents
@@ -52,11 +53,19 @@ class System:
     searcher: Searcher
     config: SearchConfig
 
+    def answers(self, queries: Sequence[str], count: int) -> list[Answer]:
+        """The answers to queries, of `count` pictures each where there are as many."""
+        deep = max(count, self.config.candidates) if self.config.candidates else 0
+        return self.searcher.search(queries, replace(self.config, k=count, candidates=deep))
+
+    def rows_of(self, answers: Sequence[Answer]) -> list[Row]:
+        """The pictures of each answer; none where it has no results."""
+        root = picture_folder(self.searcher.index)
+        return [stored_row(root, [(result.sha256, result.uri) for result in answer.results]) for answer in answers]
+
     def rows(self, queries: Sequence[str], count: int) -> list[Row]:
         """The `count` best pictures of each query; fewer, or none, where no more were found."""
-        root = picture_folder(self.searcher.index)
-        answers = self.searcher.search(queries, replace(self.config, k=count))
-        return [stored_row(root, [(result.sha256, result.uri) for result in answer.results]) for answer in answers]
+        return self.rows_of(self.answers(queries, count))
 
     def described(self) -> dict[str, Any]:
         """What it is made of, as a document may hold it."""

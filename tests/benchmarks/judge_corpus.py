@@ -17,7 +17,7 @@ from tests.retrieval.word_encoder import WordEncoder
 
 COLOURS = "red", "green", "blue"
 EACH = 12  # pictures of a colour
-QUERIES = [f"{colour} {thing}" for thing in ("boat", "house", "door", "hat", "bird", "car", "sea", "tree", "cup")
+QUERIES = [f"{colour} {thing}" for thing in ("boat", "house", "door")
            for colour in COLOURS]  # fmt: skip
 
 

@@ -26,7 +26,15 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def config(corpus: Path, url: str, model: str, **options: Any) -> JudgeConfig:
-    given = {"top": 2, "index_b": corpus / "wrong", "concurrency": 4, "timeout": 120.0, "retries": 0, "no_cache": True}
+    given = {
+        "top": 2,
+        "index_b": corpus / "wrong",
+        "control_pairs": 8,
+        "concurrency": 4,
+        "timeout": 120.0,
+        "retries": 0,
+        "no_cache": True,
+    }
     judge = f"llm:{model}@{url}"
     return JudgeConfig(corpus / "right", corpus / "queries.txt", judge, **{**given, **options})
 
@@ -107,7 +115,7 @@ def test_exchanged_systems_exchange_wins_and_losses(
 
 @pytest.mark.parametrize("kind", ["cp-scorer", "scorer"])
 def test_other_kinds_of_judge_come_to_the_same(corpus: Path, chat_server: str, kind: str) -> None:
-    run = measure(config(corpus, chat_server, "looks", kind=kind, control_pairs=5), opener())
+    run = measure(config(corpus, chat_server, "looks", kind=kind), opener())
     assert run.data["counts"]["accuracy"]["wins"] == N
     check(run)
     if kind == "scorer":
@@ -119,27 +127,26 @@ def test_a_judge_that_prefers_a_place_is_unfit_in_the_first_line(corpus: Path, c
     run = measure(config(corpus, chat_server, "looks-upwards"), opener())
     first = render(run).splitlines()[0]
     assert "UNFIT JUDGE: order consistency" in first
-    assert "first row preferred" in first
     with pytest.raises(ConditionFailed, match="cannot be believed"):
         check(run)
 
 
 def test_refusals_broken_answers_and_time_outs_are_counted_and_never_filled_in(corpus: Path, chat_server: str) -> None:
-    run = measure(config(corpus, chat_server, "looks-troubled", timeout=10.0, control_pairs=5), opener())
+    run = measure(config(corpus, chat_server, "looks-troubled", timeout=10.0, control_pairs=18), opener())
     note = next(note for note in run.notes if note.startswith("Calls without"))
     assert all(word in note for word in ("refused", "unusable answer", "timed out"))
     share = run.numbers["calls without a usable answer"]
-    assert 0.05 < share.value < 0.4
+    assert 0.05 < share.value < 0.5
     for aspect in ASPECTS:
         counts = run.data["counts"][aspect]
         assert sum(counts.values()) == N
         assert counts["unread"] > 0
         assert run.numbers[f"{aspect}: half-credit of A"].n == N - counts["unread"]
-    assert run.data["counts"]["accuracy"]["wins"] > 0.8 * (N - run.data["counts"]["accuracy"]["unread"])
+    assert run.data["counts"]["accuracy"]["losses"] == 0  # bias makes it similar, never the other way round
 
 
 def test_a_judge_that_says_nothing_usable_fails(corpus: Path, chat_server: str) -> None:
-    run = measure(config(corpus, chat_server, "stubborn", control_pairs=5), opener())
+    run = measure(config(corpus, chat_server, "stubborn"), opener())
     assert "CONTROLS FAIL: blanks, accuracy: no verdict can be read" in run.headline
     assert run.data["counts"]["accuracy"] == {"wins": 0, "similar": 0, "losses": 0, "unread": N}
     assert run.numbers["calls without a usable answer"].value == 1
@@ -147,13 +154,13 @@ def test_a_judge_that_says_nothing_usable_fails(corpus: Path, chat_server: str) 
 
 def test_a_spent_budget_stops_and_the_next_run_goes_on(corpus: Path, chat_server: str, tmp_path: Path) -> None:
     book = tmp_path / "answers.jsonl"
-    given = config(corpus, chat_server, "looks", answers=book, max_requests=30, no_controls=True)
+    given = config(corpus, chat_server, "looks", answers=book, max_requests=10, no_controls=True)
     asked(chat_server, "/forget")
-    with pytest.raises(ConditionFailed, match=r"budget.*of 27 comparisons are kept in answers.jsonl"):
+    with pytest.raises(ConditionFailed, match=r"budget.*of 9 comparisons are kept in answers.jsonl"):
         measure(given, opener())
-    assert asked(chat_server) == 30
+    assert asked(chat_server) == 10
     kept = len(book.read_text().splitlines()) - 1
-    assert 0 < kept <= 15
+    assert 0 < kept <= 5
     asked(chat_server, "/forget")
     run = measure(replace(given, max_requests=0), opener())
     assert asked(chat_server) == 2 * (N - kept)
@@ -238,3 +245,4 @@ def test_one_query_has_no_interval_and_says_what_was_not_tried(corpus: Path, cha
     assert any(note.startswith("1 repeated") for note in run.notes)
     assert any("another query: no rows to try it on" in note for note in run.notes)
     assert any("is not judged" in note for note in run.notes)
+    assert run.headline.startswith("Controls hold as far as they could be tried")

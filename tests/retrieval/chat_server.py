@@ -156,7 +156,7 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, said(None, refusal="I will not."))
         elif fate < 0.14:
             self.reply(200, said('{"accuracy": 1, "aesthetics": '))
-        elif fate < 0.18:
+        elif fate < 0.22:
             time.sleep(30)
         else:
             self.reply(200, said(json.dumps(judged(body, prefers_upper=fate > 0.9))))
