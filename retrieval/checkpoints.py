@@ -45,13 +45,9 @@ def load_partial(name: str, folder: Path, device: str, bases: Path, load: Callab
     """
     from safetensors.torch import load_file
 
-    content = read_checkpoint_manifest(folder)
-    if content is None:
-        raise FormatError(f"{folder} is no CHECKPOINT", CHECKPOINT, "Check the path.")
-    record = FileRecord(**content["weights"])
-    check_file(folder, record)
-    encoder = load(_base(folder, content["base"], bases), device)
-    state = load_file(folder / record.path)
+    changed = changed_weights(folder)
+    encoder = load(base_name(folder, bases), device)
+    state = load_file(changed)
     mine = encoder.model.state_dict()
     strange = [key for key, value in state.items() if key not in mine or mine[key].shape != value.shape]
     if strange:
@@ -60,8 +56,24 @@ def load_partial(name: str, folder: Path, device: str, bases: Path, load: Callab
     return type(encoder)(name, encoder.model, encoder.tokenizer, encoder.preprocessing, device)
 
 
-def _base(folder: Path, base: dict[str, Any], bases: Path) -> str:
-    """A name or folder under which the base is loaded."""
+def changed_weights(folder: Path) -> Path:
+    """The file of a partial CHECKPOINT's tensors. Raises FormatError where it is not what was written."""
+    record = FileRecord(**_manifest(folder)["weights"])
+    check_file(folder, record)
+    return folder / record.path
+
+
+def _manifest(folder: Path) -> dict[str, Any]:
+    content = read_checkpoint_manifest(folder)
+    if content is None:
+        raise FormatError(f"{folder} is no CHECKPOINT", CHECKPOINT, "Check the path.")
+    return content
+
+
+def base_name(folder: Path, bases: Path) -> str:
+    """A folder or a name under which the base of a partial CHECKPOINT is loaded. Raises BeholderError where its weights
+    are neither in the box nor beside the checkpoint."""
+    base = _manifest(folder)["base"]
     wanted = base["weights_sha256"]
     if not wanted:
         return str(base["name"])  # of a hub, or of open_clip

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from indexes.errors import BeholderError
 from indexes.shards import EncoderRecord
 
-from .encoders import TOKENIZER_PROBE, make_record, read_config
+from .checkpoints import base_name, changed_weights, is_partial
+from .encoders import MODELS, TOKENIZER_PROBE, make_record, read_config
 from .images import Preprocessing
 
 Array = Any  # NDArray[np.float32], too precise for NumPy's own operators under a strict checker
@@ -36,9 +37,11 @@ class LightTextEncoder:
         from safetensors.numpy import load_file
         from tokenizers import Tokenizer
 
+        changed = load_file(changed_weights(folder)) if is_partial(folder) else {}
+        folder = _home(folder)
         model = read_config(folder)["model_cfg"]
         self._bert = json.loads((folder / "config.json").read_bytes())
-        state = load_file(folder / "open_clip_model.safetensors")
+        state = {**load_file(folder / "open_clip_model.safetensors"), **changed}
         self._weights = {
             key.removeprefix("text."): value.astype(np.float32)
             for key, value in state.items()
@@ -104,8 +107,9 @@ class LightTextEncoder:
 
 def fits(folder: Path) -> bool:
     """Whether a folder's text tower is one that this module computes: BERT, mean-pooled, with open_clip's mlp head."""
+    folder = _home(folder)
     if not (folder / "config.json").is_file() or not (folder / "open_clip_model.safetensors").is_file():
-        return False  # a partial CHECKPOINT, too, has no config of its own
+        return False
     text = read_config(folder)["model_cfg"].get("text_cfg", {})
     bert: dict[str, Any] = json.loads((folder / "config.json").read_bytes())
     return (
@@ -116,6 +120,11 @@ def fits(folder: Path) -> bool:
         and text.get("hf_proj_type") == "mlp"
         and not text.get("tokenizer_kwargs")
     )
+
+
+def _home(folder: Path) -> Path:
+    """The folder that holds config and tokenizer: of a partial CHECKPOINT, its base's."""
+    return Path(base_name(folder, MODELS)) if is_partial(folder) else folder
 
 
 def read_preprocessing(folder: Path) -> Preprocessing:

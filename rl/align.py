@@ -156,6 +156,8 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     from .retention import Measure, reference_logits
 
     check_device(config.device)
+    if config.device.startswith("cuda"):  # the Trainer takes the current GPU, whatever the model lies on
+        torch.cuda.set_device(int(config.device.partition(":")[2] or os.environ.get("LOCAL_RANK", "0")))
     if config.threads:
         torch.set_num_threads(config.threads)
     torch.manual_seed(config.seed)  # of adapters and dropout

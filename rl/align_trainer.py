@@ -275,7 +275,7 @@ def _read_history(run: Path) -> list[dict[str, Any]]:
 
 def _arguments(config: AlignConfig, run: Path) -> Any:
     bf16 = config.precision == "bf16" or (config.precision == "auto" and config.device.startswith("cuda"))
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(run),
         max_steps=config.steps,
         per_device_train_batch_size=queries_each(config),
@@ -296,6 +296,9 @@ def _arguments(config: AlignConfig, run: Path) -> Any:
         ddp_find_unused_parameters=False,
         dataloader_pin_memory=config.device.startswith("cuda"),
     )
+    if arguments.n_gpu > 1:  # one process is one GPU: the Trainer would split each batch over all it sees
+        arguments._n_gpu = 1
+    return arguments
 
 
 def queries_each(config: AlignConfig) -> int:
