@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.aesthetic_sets import SETS, file_of
+from benchmarks.aesthetic_sets import SETS, file_of, read_table
 from benchmarks.aesthetics import AestheticsConfig, measure
 from benchmarks.runs import read_run
 from indexes.errors import BeholderError, FormatError
@@ -144,3 +144,15 @@ def test_the_committed_figures_of_beholder_appeal_are_those_of_the_committed_wei
     assert run.data["scorer_fingerprint"] == committed["data"]["scorer_fingerprint"]
     for name, number in committed["numbers"].items():
         assert run.numbers[name].value == pytest.approx(number["value"], abs=2e-3)
+
+
+@pytest.mark.skipif(not DATA, reason="BEHOLDER_DATA names no folder with labels/")
+@pytest.mark.parametrize("name", SETS)
+def test_every_set_by_name_is_there_with_its_columns(name: str) -> None:
+    chosen = SETS[name]
+    columns = [chosen.image_column, chosen.score_column] + ([chosen.group_column] if chosen.group_column else [])
+    rows = read_table(Path(DATA) / chosen.table, columns, chosen.encoding)
+    assert len(rows) > 80
+    assert all(float(row[chosen.score_column]) == float(row[chosen.score_column]) for row in rows), "a number each"
+    assert chosen.split is None or chosen.split in {row["split"] for row in rows}
+    assert len({row[chosen.image_column] for row in rows}) == len(rows)
