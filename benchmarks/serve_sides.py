@@ -8,7 +8,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -174,5 +174,6 @@ def _family(pid: int) -> list[int]:
     found = [pid]
     for one in found:  # grows while it is walked: children of children
         for task in Path(f"/proc/{one}/task").iterdir():
-            found += [int(child) for child in (task / "children").read_text().split()]
+            with suppress(FileNotFoundError, ProcessLookupError):  # a thread that ended meanwhile has no children
+                found += [int(child) for child in (task / "children").read_text().split()]
     return found
