@@ -25,8 +25,9 @@ class Scores:
         self.folder, self.manifest = folder, manifest
         self.files = {record.name: ScoreFile(folder, record) for record in manifest.scores}
         self._steps = {record.name: record.steps for record in manifest.in_index}
-        made = parse(manifest.factory)
-        self._exact = made.parameter is None and not made.lossy
+        # An index without scorers may be of a kind that Beholder does not build, and is searched all the same.
+        made = parse(manifest.factory) if manifest.in_index else None
+        self._exact = made is not None and made.parameter is None and not made.lossy
 
     def of(self, name: str, ids: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """(scores, percentiles) float32 in the shape of ids; NaN where a picture has none."""

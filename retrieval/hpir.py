@@ -10,8 +10,8 @@ file is not public; ours has the parts that the paper names:
 
 One line per query and unordered pair of groups. Entry i of every list of votes, of `voters` and of `shown_order`
 belongs to one showing to one person; a person may have been shown a pair twice, which tells their self-consistency.
-"ab": group A was the upper row. Sets made from tables (`bench hpir make`) may not know who said it or in which order the
-groups were shown: null. `query` is the words of the query, `parts` all of it (weights, negatives, the sha256 of
+"ab": group A was the upper row. Sets made from tables (`bench hpir make`) may not know who said it or in which order
+the groups were shown: null. `query` is the words of the query, `parts` all of it (weights, negatives, the sha256 of
 pictures).
 Deliberate difference: people may say "same", which the paper's screen did not offer; a reader that wants two classes
 leaves those out and counts them.

@@ -105,7 +105,9 @@ def lines(*changes: tuple[str, str]) -> str:
 def test_a_wrong_cell_is_told_with_its_word(tmp_path, column, value, message):
     path = tmp_path / "words.tsv"
     path.write_text(lines((column, value)))
-    with pytest.raises(FormatError, match=f"words.tsv: 'moody' has (an? |the |){message}" if value.strip() else "no reason"):
+    with pytest.raises(
+        FormatError, match=f"words.tsv: 'moody' has (an? |the |){message}" if value.strip() else "no reason"
+    ):
         look_words(path)
 
 

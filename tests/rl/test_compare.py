@@ -14,8 +14,8 @@ def folder(tmp_path_factory, beholder):
     (place / "pictures").mkdir()
     for picture in sorted(SAMPLES.glob("*.jpg"))[::10]:
         shutil.copy(picture, place / "pictures" / picture.name)
-    beholder(*"embed pictures p.emb".split(), cwd=place)
-    beholder(*"index build p.emb p.index".split(), cwd=place)
+    beholder(*["embed", "pictures", "p.emb"], cwd=place)
+    beholder(*["index", "build", "p.emb", "p.index"], cwd=place)
     (place / "queries.txt").write_text("a boat\nflowers\n")
     return place
 
