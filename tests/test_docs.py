@@ -45,7 +45,8 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the root of the repository; a sixth of the samples is quicker to embed."""
     samples, folder = ROOT / "retrieval" / "samples", tmp_path_factory.mktemp("clone")
     (folder / "retrieval" / "samples").mkdir(parents=True)
-    for path in [*sorted(samples.glob("*.jpg"))[::6], samples / "SOURCES.tsv"]:
+    named = [samples / "SOURCES.tsv", samples / "photo_elementary_sunset.jpg"]  # that the guides name
+    for path in [*sorted(samples.glob("*.jpg"))[::6], *named]:
         shutil.copy(path, folder / "retrieval" / "samples" / path.name)
     (folder / "docs").mkdir()
     shutil.copy(ROOT / "docs" / "queries.txt", folder / "docs")
@@ -67,6 +68,14 @@ def test_the_tour_of_the_readme_runs(clone: Path) -> None:
 @needs_model
 def test_the_guide_to_indexes_runs(clone: Path) -> None:
     for line in commands(ROOT / "docs" / "indexes.md"):
+        done = beholder(shlex.split(line)[1:], clone)
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
+        assert done.stdout, f"{line} says nothing"
+
+
+@needs_model
+def test_the_guide_to_searching_runs(clone: Path) -> None:
+    for line in commands(ROOT / "docs" / "searching.md"):
         done = beholder(shlex.split(line)[1:], clone)
         assert done.returncode == 0, f"{line}\n{done.stderr}"
         assert done.stdout, f"{line} says nothing"
