@@ -46,7 +46,7 @@ class IndexConfig:
         if len(set(self.scorers)) != len(self.scorers):
             wrong.append(f"scorers {', '.join(self.scorers)} (each once)")
         if self.default_scorer and self.default_scorer not in self.scorers:
-            wrong.append(f"default_scorer {self.default_scorer!r} (one of the scorers)")
+            wrong.append(f"default_scorer {self.default_scorer!r} (one of the scorers of the index: --score NAME)")
         if wrong:
             raise BeholderError(f"index settings: {', '.join(wrong)}")
 

@@ -129,6 +129,8 @@ def split_weight(given: str, default: float = 1.0) -> tuple[str, float]:
 def text_part(given: str, *, against: bool = False) -> Part:
     """The part that --text TEXT:W or, `against`, --not TEXT:W names."""
     text, weight = split_weight(given, -NOT_WEIGHT if against else 1.0)
+    if against and weight <= 0:
+        raise BeholderError(f"--not {given}", "a weight above 0: it counts against", "Example: --not people:0.5")
     return Part("text", text, -weight if against else weight)
 
 

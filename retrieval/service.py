@@ -141,15 +141,19 @@ def search_router(service: Service) -> APIRouter:
 
     @router.get("/search", summary="Search with words")
     async def search_words(
-        q: str, k: int = 10, index: str | None = None, where: str | None = None, offset: int = 0
+        request: Request, q: str, k: int = 10, index: str | None = None, where: str | None = None, offset: int = 0
     ) -> Response:
+        _check_known(request, {"q", "k", "index", "where", "offset"})
         served = service.index(index)
         config = service.reader.config({"k": k, "where": where}, offset=max(offset, 0))
         answer = await served.search(service.reader.query(q), config)
         return json_response(answer_dict(service, served, answer, max(offset, 0)))
 
     @router.get("/similar", summary="Pictures like one of the index")
-    async def similar(id: int, k: int = 10, index: str | None = None, where: str | None = None) -> Response:
+    async def similar(
+        request: Request, id: int, k: int = 10, index: str | None = None, where: str | None = None
+    ) -> Response:
+        _check_known(request, {"id", "k", "index", "where"})
         served = service.index(index)
         _item(served, id)
         answer = await served.search(Query((Part("like", id),)), service.reader.config({"k": k, "where": where}))
@@ -162,6 +166,14 @@ def search_router(service: Service) -> APIRouter:
         return json_response(rewrite_dict(service, made))
 
     return router
+
+
+def _check_known(request: Request, known: set[str]) -> None:
+    """Raises BeholderError for a setting that a GET does not take: left out silently, it would seem to work."""
+    strange = sorted(set(request.query_params) - known)
+    if strange:
+        expected = ", ".join(sorted(known))
+        raise BeholderError(f"the setting {', '.join(strange)}", f"of {expected}", "POST /search takes all settings.")
 
 
 def item_router(service: Service) -> APIRouter:

@@ -63,6 +63,12 @@ def test_unwanted_texts_weigh_half_unless_told_and_always_against() -> None:
     assert text_part("people").weight == 1
 
 
+@pytest.mark.parametrize("given", ["people:-0.5", "people:0"])
+def test_an_unwanted_text_never_counts_for_a_picture(given: str) -> None:
+    with pytest.raises(BeholderError, match="a weight above 0"):
+        text_part(given, against=True)
+
+
 def test_a_label_names_every_part(tmp_path: Path) -> None:
     (tmp_path / "ref.jpg").write_bytes(b"x")
     parts = (

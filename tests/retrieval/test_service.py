@@ -161,6 +161,13 @@ def test_a_rewrite_is_shown_before_and_after(client: TestClient) -> None:
     assert answer["query"]["fallback"] is None
 
 
+def test_a_setting_that_a_get_does_not_take_is_refused(client: TestClient) -> None:
+    for path, strange in (("/search?q=a+boat&beauty=1", "beauty"), ("/similar?id=1&sort=width", "sort")):
+        answer = client.get(path)
+        assert answer.status_code in (400, 422)
+        assert strange in answer.json()["error"]
+
+
 def test_concurrent_requests_each_get_their_own_answer(client: TestClient) -> None:
     rows, answers = unit_rows(24), {}
 
