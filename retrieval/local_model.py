@@ -30,14 +30,11 @@ class LocalModel:
     """
 
     def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
-        folder = Path(name)
-        if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") > 1):
-            raise BeholderError(f"there is no folder {name}", "a model of transformers", "Check the path.")
+        self.identity = identity_of(name, "a model of transformers")
         if device != "cpu":
             check_device(device)
         self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
         self._cache = AnswerCache(Path(cache)) if cache else None
-        self.identity = folder_fingerprint(folder) if folder.is_dir() else name
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 
@@ -147,6 +144,16 @@ def read_answer(question: Question, text: str, *, cached: bool) -> Answer | Fail
     if wrong is not None:
         return Failure(f"unusable answer: {wrong}: {one_line(text)}", said=text)
     return Answer(text, value, "plain", cached=cached)
+
+
+def identity_of(name: str, expected: str) -> str:
+    """sha256 of a folder's files, or the name on the hub. Raises BeholderError for a path where no folder is."""
+    folder = Path(name)
+    if folder.is_dir():
+        return folder_fingerprint(folder)
+    if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise BeholderError(f"there is no folder {name}", expected, "Check the path.")
+    return name
 
 
 def folder_fingerprint(folder: Path) -> str:

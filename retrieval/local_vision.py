@@ -18,7 +18,7 @@ from indexes.errors import BeholderError
 from .chat_cache import AnswerCache
 from .chat_exchange import Answer, Failure, Question
 from .encoders import check_device
-from .local_model import folder_fingerprint, read_answer
+from .local_model import identity_of, read_answer
 
 
 class LocalVisionModel:
@@ -30,14 +30,11 @@ class LocalVisionModel:
     """
 
     def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
-        folder = Path(name)
-        if not folder.is_dir() and (folder.is_absolute() or name.startswith(".") or name.count("/") > 1):
-            raise BeholderError(f"there is no folder {name}", "a model of transformers that sees", "Check the path.")
+        self.identity = identity_of(name, "a model of transformers that sees")
         if device != "cpu":
             check_device(device)
         self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
         self._cache = AnswerCache(Path(cache)) if cache else None
-        self.identity = folder_fingerprint(folder) if folder.is_dir() else name
         self._loaded: tuple[Any, Any] | None = None
         self._lock = threading.Lock()
 

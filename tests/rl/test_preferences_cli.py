@@ -69,6 +69,14 @@ def test_from_people_s_scores_choices_votes_and_ranks(folder, call):
     row = {"prompt": "boats", "generations": names[:3], "ranking": [3, 1, 2]}
     (folder / "ranked.json").write_text(json.dumps([row]))
     assert "1 lists, 3 pairs" in call("--from-ranked", "ranked.json").stdout
+    votes = {"accuracy": [None, None], "aesthetics": ["b", "b"], "diversity": [None, None]}
+    item = {"qid": "1", "query": "boats", "parts": {}, "group_a": hashes[:2], "group_b": hashes[2:4], "systems": []}
+    item |= {"votes": votes, "voters": ["x", "y"], "shown_order": ["ab", "ba"]}
+    head = {"kind": "beholder-hpir", "format": 1, "aspects": list(votes)}
+    (folder / "hpir.jsonl").write_text(f"{json.dumps(head)}\n{json.dumps(item)}\n")
+    done = call("--from-votes", "hpir.jsonl")
+    assert "1 lists, 4 pairs" in done.stdout, done.stderr
+    assert read_preferences(folder / "out.parquet").lists[0].pictures == (*hashes[2:4], *hashes[:2])
 
 
 @pytest.mark.parametrize(
@@ -98,9 +106,16 @@ def test_pictures_kept_for_evaluation_are_refused(folder, call):
     done = call("--queries", "queries.txt", "--scorer", "colourfulness", "-u", "1", "-v", "2", "--exclude", "kept.txt")
     assert done.returncode == 2
     assert "holds 1 pictures that are kept for evaluation" in done.stderr
+    (folder / "two.tsv").write_text(f"file\tmean_score\n{name}\t1\n{names_of(folder)[1]}\t2\n")
+    done = call("--from-scores", "two.tsv", "--phrasing", "x", "--lists", "1", "--exclude", "kept.txt")
+    assert "1 lists hold pictures that are kept for evaluation" in done.stderr
 
 
-def test_the_shipped_list_is_of_sha256s():
-    from benchmarks.evaluation import evaluation_pictures
+def test_the_shipped_list_is_of_sha256s_and_another_s_bad_line_is_named():
+    from benchmarks.evaluation import evaluation_pictures, read_hashes
+    from indexes.errors import FormatError
 
     assert len(evaluation_pictures()) > 1800
+    assert read_hashes("# a remark\n" + "a" * 64 + "  # val\n\n", "x") == {"a" * 64}
+    with pytest.raises(FormatError, match=r"kept\.txt, line 2 is 'photo\.jpg'"):
+        read_hashes("a" * 64 + "\nphoto.jpg\n", "kept.txt")
