@@ -11,6 +11,7 @@ from indexes.errors import BeholderError
 
 from . import align_cli
 from .compare_cli import compare
+from .experiments.cli import app as experiments
 from .preferences_cli import preferences
 from .pretrain_config import RECIPES, PretrainConfig
 
@@ -24,6 +25,7 @@ app = typer.Typer(
 align_cli.register(app)
 app.command()(preferences)
 app.command()(compare)
+app.add_typer(experiments, name="experiment")
 
 
 @app.callback()
