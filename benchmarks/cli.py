@@ -9,14 +9,16 @@ from .hpir_cli import app as hpir_app
 from .judge_cli import judge
 from .knowledge_cli import app as knowledge_app
 from .look_cli import look
-from .options import Device, Json, Name, Out, Seed, finish, name_of_run
+from .options import Json, Name, Out, Seed, finish, name_of_run
 from .retrieval_cli import retrieval
+from .speed_cli import app as speed_app
 
-app = typer.Typer(no_args_is_help=True, help="Measure: retrieval, speed; write the numbers into the documents.")
-speed = typer.Typer(
-    no_args_is_help=True, help="Pictures per second and queries per second, against what they could be."
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Measure: retrieval, people's preferences, looks, speed; write the numbers into the documents.",
 )
-app.add_typer(speed, name="speed")
+app.add_typer(speed_app, name="speed")
 app.add_typer(hpir_app, name="hpir")
 app.add_typer(knowledge_app, name="knowledge")
 app.command()(retrieval)
@@ -253,119 +255,6 @@ def negatives(
 
     run_name = name_of_run(name, out, Path("negatives"))
     config = NegativesConfig(index, table, text_column, image_column, splits, leave_out, seed, run_name)
-    finish(measure(config), out, as_json)
-
-
-@speed.command("embed")
-def speed_embed(
-    source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    model: Annotated[
-        str, typer.Option(help="Encoder; ViT-B-32:random measures speed without weights.")
-    ] = "beholder-mini",
-    batch_size: Annotated[int, typer.Option(help="Pictures per batch, of ours and of the forward-only rate.")] = 64,
-    threads: Annotated[int, typer.Option(help="Threads of the encoder on a CPU; 0 = torch's choice.")] = 0,
-    workers: Annotated[int, typer.Option(help="Decode processes; 0 = one per core.")] = 0,
-    limit: Annotated[int | None, typer.Option(help="At most so many pictures, drawn by --seed.")] = None,
-    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
-    seed: Seed = 0,
-    device: Device = "cpu",
-    name: Name = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Pictures/s of `embed` against the encoder's forward-only rate and the decode-only rate, in one run.
-
-    Example: beholder bench speed embed pictures/ --model ViT-B-32:random --limit 256
-    """
-    from .speed_embed import SpeedEmbedConfig, measure
-
-    run_name = name_of_run(name, out, Path("speed-embed"))
-    config = SpeedEmbedConfig(source, model, batch_size, threads, workers, limit, repeats, seed, device, run_name)
-    finish(measure(config), out, as_json)
-
-
-@speed.command("search")
-def speed_search(
-    count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
-    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
-    batch: Annotated[list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")] = None,
-    k: Annotated[int, typer.Option("-k", help="Results per query.")] = 10,
-    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
-    seed: Seed = 0,
-    name: Name = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Queries/s of our flat search against FAISS's own IndexFlatIP with its defaults, in one process.
-
-    Example: beholder bench speed search --count 100000 --width 256 --batch 1 --batch 64
-    """
-    from .speed_search import SpeedSearchConfig, measure
-
-    run_name = name_of_run(name, out, Path("speed-search"))
-    config = SpeedSearchConfig(count, width, tuple(batch or (1, 64)), k, repeats, seed, run_name)
-    finish(measure(config), out, as_json)
-
-
-@speed.command("index")
-def speed_index(
-    count: Annotated[list[int] | None, typer.Option(help="Vectors (repeatable); else 100,000.")] = None,
-    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
-    knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the sweep.")] = 0.95,
-    memory: Annotated[str, typer.Option(help="Bound that both sides are given, such as 1GiB.")] = "4GiB",
-    batch: Annotated[list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")] = None,
-    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
-    autofaiss: Annotated[
-        Path | None, typer.Option(help="Python of an environment with autofaiss; see benchmarks/peers/autofaiss.")
-    ] = None,
-    seed: Seed = 0,
-    name: Name = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Build, memory, recall and queries/s of the index that the planner chooses, beside autofaiss's.
-
-    Example: beholder bench speed index --count 100000 --memory 1GiB --autofaiss autofaiss/bin/python
-    """
-    from .speed_index import SpeedIndexConfig, measure
-
-    run_name = name_of_run(name, out, Path("speed-index"))
-    counts, batches = tuple(count or (100_000,)), tuple(batch or (1, 64))
-    config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
-    finish(measure(config), out, as_json)
-
-
-@speed.command("serve")
-def speed_serve(
-    count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
-    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
-    knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the sweep.")] = 0.98,
-    concurrency: Annotated[list[int] | None, typer.Option(help="Connections (repeatable); else 1 and 32.")] = None,
-    seconds: Annotated[float, typer.Option(help="Of load per turn.")] = 5.0,
-    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
-    clip_retrieval: Annotated[
-        Path | None, typer.Option(help="Python of an environment with it; see benchmarks/peers/clip_retrieval.")
-    ] = None,
-    text_index: Annotated[Path | None, typer.Option(help="INDEX of pictures, for text queries.")] = None,
-    texts: Annotated[Path | None, typer.Option(help="Text queries, one a line.")] = None,
-    architecture: Annotated[
-        str | None, typer.Option(help="Of open_clip: texts by random weights of it on both sides, such as ViT-B-32.")
-    ] = None,
-    soak: Annotated[float, typer.Option(help="Seconds at 70 % of capacity, at the end.")] = 0.0,
-    seed: Seed = 0,
-    name: Name = None,
-    out: Out = None,
-    as_json: Json = False,
-) -> None:
-    """Requests/s, latency, memory and start of `serve` beside clip-retrieval's back end, from a compiled load.
-
-    Example: beholder bench speed serve --clip-retrieval clip_retrieval/bin/python --soak 600
-    """
-    from .speed_serve import SpeedServeConfig, measure
-
-    run_name, connections = name_of_run(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
-    vectors = count, width, knn_recall, connections, seconds, repeats, clip_retrieval
-    config = SpeedServeConfig(*vectors, text_index, texts, architecture, soak, seed, run_name)
     finish(measure(config), out, as_json)
 
 
