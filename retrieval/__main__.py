@@ -27,6 +27,7 @@ VERBS = {
 
 
 LEFT_OUT = {"--ray": "auto"}  # option -> its value where none follows
+INTERRUPTED = 130
 
 
 class Door(TyperGroup):
@@ -69,12 +70,29 @@ def with_values(arguments: Sequence[str]) -> list[str]:
     return given
 
 
+def usage_line(error: typer.TyperException) -> str:
+    """What was wrong with the call, in one line; a group that was named alone gets its help."""
+    context = getattr(error, "ctx", None)
+    if type(error).__name__ == "NoArgsIsHelpError" or context is None:
+        return str(getattr(error, "message", error))
+    told = error.format_message() if hasattr(error, "format_message") else str(error)
+    told = " ".join(str(told).split()).rstrip(".")
+    stop = "" if told.endswith("?") else "."
+    return f"beholder: {told[:1].lower()}{told[1:]}{stop} See `{context.command_path} --help`."
+
+
 def main() -> None:
     """Runs the door. Exit 0: done; 1: a stated condition failed; 2: the call was wrong; 130: interrupted."""
     debug = "--debug" in sys.argv
     sys.argv = with_values([argument for argument in sys.argv if argument != "--debug"])
     try:
-        app(prog_name="beholder")
+        code = app(prog_name="beholder", standalone_mode=False)
+        if code == INTERRUPTED:
+            raise KeyboardInterrupt
+        sys.exit(code if isinstance(code, int) else 0)
+    except typer.TyperException as error:  # what was typed: a box of five lines by default
+        print(usage_line(error), file=sys.stderr)
+        sys.exit(2)
     except BeholderError as error:
         if debug:
             raise
@@ -82,7 +100,7 @@ def main() -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("beholder: stopped; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+        sys.exit(INTERRUPTED)
     except BrokenPipeError:  # the reader of our output has seen enough, as `| head` has
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 

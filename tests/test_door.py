@@ -63,6 +63,11 @@ def test_help_loads_no_heavy_library_and_takes_under_half_a_second() -> None:
     ("arguments", "said"),
     [
         (["search", "nowhere", "a dog"], "there is no folder nowhere"),
+        (["search", "INDEX", "a dog", "--bogus"], "no such option: --bogus. See `beholder search --help`"),
+        (["search"], "missing argument 'index'. See `beholder search --help`"),
+        (["search", "INDEX", "a dog", "-k", "many"], "invalid value for '-k'"),
+        (["serach", "INDEX"], "no such command 'serach'"),
+        (["index", "biuld", "INDEX"], "no such command 'biuld'. Did you mean 'build'? See `beholder index --help`"),
         (["search", "INDEX", ""], "query 1 of 1 is empty"),
         (["search", "INDEX"], "no query"),
         (["search", "INDEX", "a dog", "-k", "0"], "k is 0"),
