@@ -18,6 +18,7 @@ from retrieval.encoders import Encoder, load_encoder
 from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables
+from .caption_files import read_rows
 from .pictures import picture_vectors
 from .rankings import Rankings, query_vectors, rank_by_cli, rank_by_index, rank_exactly, rank_texts
 from .retention import HIT_RATE_AT, Scored, caption_scores, label_scores, retention
@@ -143,7 +144,7 @@ def _embeddings_of(config: RetrievalConfig, base: Encoder) -> Path | None:
 def read_judgements(config: RetrievalConfig) -> Judgements:
     """Queries, pictures and relevance of the table's chosen split."""
     labels = tuple(column for group in config.label_column for column in group.split(","))
-    rows = tables.read_tsv(config.table, [*([config.text_column] if config.text_column else []), *labels])
+    rows = read_rows(config.table, [*([config.text_column] if config.text_column else []), *labels])
     if not rows:
         raise BeholderError(f"{config.table.name} has no rows", "at least one", "Check the table.")
     image = config.image_column or next((name for name in ("image", "file") if name in rows[0]), None)

@@ -9,7 +9,12 @@ from .options import Device, Json, Name, Out, Seed, finish, name_of_run
 
 
 def retrieval(
-    table: Annotated[Path, typer.Argument(help="TSV of captions or labels, with a header row.")],
+    table: Annotated[
+        Path,
+        typer.Argument(
+            help="TSV of captions or labels; or captions of Flickr30k or COCO as published (.json, .token)."
+        ),
+    ],
     pictures: Annotated[Path | None, typer.Option(help="Folder that names are relative to; else the table's.")] = None,
     image_column: Annotated[str | None, typer.Option(help="Column of names; else image or file.")] = None,
     text_column: Annotated[str | None, typer.Option(help="Column of captions; each one is a query.")] = None,
