@@ -81,6 +81,7 @@ def build(
         progress_line("vectors") as progress,
     ):
         vectors, texts, name = None, None, model or Embeddings(source).manifest.encoder.name
+        held = scores_held(index)
         if queries is not None or query_vectors is not None:
             vectors = encoded_queries(queries, query_vectors, name)
         if config.scorers and queries is None:
@@ -99,8 +100,23 @@ def build(
         )
     if ray is not None and not shares_lists(manifest.factory):
         print(f"note: {manifest.factory} is built by one machine: the cluster had nothing to do", file=sys.stderr)
+    lost = sorted(held - {record.name for record in manifest.scores})
+    if lost:
+        again = " ".join(f"--scorer {name}" for name in lost)
+        print(f"note: built anew without {', '.join(lost)}; `beholder score {index} {again}`", file=sys.stderr)
     manifest, cut_off = _calibrated(index, manifest, model, again=False)
     _print_built(index, manifest, as_json, cut_off)
+
+
+def scores_held(index: Path) -> set[str]:
+    """Names of the scores of an index that is to be built over, if there is one that can be read."""
+    from indexes.errors import BeholderError
+    from indexes.segments import IndexManifest
+
+    try:
+        return {record.name for record in IndexManifest.read(index).scores}
+    except BeholderError:  # nothing there, or nothing to keep: building says so where it matters
+        return set()
 
 
 def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: Json = False) -> None:

@@ -105,6 +105,14 @@ def test_compact_takes_later_scores_in_and_tunes(built, tmp_path):
     assert index.search(index.vectors(np.arange(1)), 3, beauty={"": 1}).ids.shape == (1, 3), "still open as it was"
 
 
+def test_building_over_an_index_names_the_scores_that_only_it_had(stranger, tmp_path, capsys):
+    assert run("index", "build", stranger, tmp_path / "i", "--factory", "Flat") == 0
+    assert "built anew" not in capsys.readouterr().err
+    add_scores(tmp_path / "i", ScoreColumn("later", "g", {}, DIGESTS[:COUNT], np.arange(COUNT, dtype=np.float32)))
+    assert run("index", "build", stranger, tmp_path / "i", "--factory", "IVF8,Flat", "--overwrite") == 0
+    assert f"built anew without later; `beholder score {tmp_path / 'i'} --scorer later`" in capsys.readouterr().err
+
+
 def test_search_leans_to_the_default_scorer_and_filters_by_percentile(built, capsys):
     words = "--beauty", "1000", "--json", "-k", "5", "--where", "odd_one_percentile < 0.5"
     assert run("search", built[0], "a boat", *words) == 0
