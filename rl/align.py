@@ -153,6 +153,7 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
 
     from .align_data import Collator, read_data, tokens_of
     from .align_model import AlignModel
+    from .anchors import base_anchors
     from .retention import Measure, reference_logits
 
     check_device(config.device)
@@ -174,24 +175,21 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
             texts = _features(model, texts, contents.texts, record.text_fingerprint, cache, say)
     measured = Measure(contents, texts, pictures)
     reference = reference_logits(measured, model, contents.train, scale)
-    collator = Collator(contents, texts, pictures, reference, once=config.trains_image)
+    with Rank0First(*join_processes(config.device)):
+        anchors = base_anchors(config, contents, measured, model, record, cache, say) if config.anchor_weight else None
+    collator = Collator(contents, texts, pictures, reference, anchors, once=config.trains_image)
     return Prepared(encoder, record, contents, model, measured, collator, scale)
 
 
 def _features(model: AlignModel, tokens: Tensor, texts: list[str], fingerprint: str, cache: Path, say: Say) -> Tensor:
     """float (T, F) of a frozen text tower, computed once into the cache."""
-    import numpy as np
-    import torch
-
-    from .features import cache_name, compute_once
+    from .features import cache_name, texts_once
 
     path = cache / cache_name("texts", fingerprint, texts)
     if not path.is_file():
         say(f"the text tower is frozen: reading {len(texts):,} texts once")
-    order = (tokens != 0).sum(1).argsort()  # of like length together: padding costs half
     device = next(model.parameters()).device
-    kept = compute_once(path, len(texts), lambda rows: model.eval().text_features(tokens[order[rows]].to(device)))
-    return torch.from_numpy(np.array(kept)).float()[order.argsort()]
+    return texts_once(path, tokens, lambda some: model.eval().text_features(some.to(device)))
 
 
 def _measure_of(

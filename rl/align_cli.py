@@ -32,6 +32,7 @@ HELP = {
     "labels": f"{' or '.join(LABELS)} (a control).",
     "contrastive_weight": "Of the pre-training term that holds what the encoder knows.",
     "contrastive_batch": "Captioned pictures in a step.",
+    "anchor_weight": "Of the squared distance of captions' vectors to the base's: holds them, at less cost.",
     "captions": 'Source of captions: a name, a table (.tsv) or "index"; may be repeated.',
     "queries": "Queries in a step, over all processes and micro-batches.",
     "accumulate": "Micro-batches of a step.",

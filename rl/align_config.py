@@ -45,6 +45,7 @@ class AlignConfig:
     contrastive_weight: float = 1.0  # of the pre-training term; 0 leaves it out
     contrastive_batch: int = 512  # captioned pictures beside the queries of a step
     contrastive_smoothing: float = 0.1
+    anchor_weight: float = 0.0  # of the mean squared distance of these captions' vectors to the base's (2 - 2 cosine)
     captions: tuple[str, ...] = ("flickr8k",)  # sources of rl/captions.py, caption tables (.tsv), or "index"
 
     steps: int = 300
@@ -76,7 +77,8 @@ class AlignConfig:
         for name in ("steps", "queries", "accumulate", "evaluate_every", "patience", "contrastive_batch"):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        for name in ("text_lr", "image_lr", "head_lr", "weight_decay", "temperature", "contrastive_weight"):
+        weights = ("contrastive_weight", "anchor_weight", "weight_decay")
+        for name in ("text_lr", "image_lr", "head_lr", "temperature", *weights):
             if not getattr(self, name) >= 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
         for name in ("layer_decay", "beta", "lora_alpha", "max_gradient"):
@@ -96,8 +98,8 @@ class AlignConfig:
                 f"{self.queries} queries in {self.accumulate} micro-batches beside {self.contrastive_batch} captions "
                 "do not come out even"
             )
-        if self.contrastive_weight and not self.captions:
-            wrong.append("a contrastive term without captions")
+        if self.uses_captions and not self.captions:
+            wrong.append("a contrastive term or an anchor without captions")
         if wrong:
             raise BeholderError("; ".join(wrong), "other settings", "See `beholder align train --help`.")
 
@@ -108,6 +110,10 @@ class AlignConfig:
     @property
     def trains_image(self) -> bool:
         return self.towers in ("image", "both")
+
+    @property
+    def uses_captions(self) -> bool:
+        return bool(self.contrastive_weight or self.anchor_weight)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -27,6 +27,8 @@ from .preferences import PreferenceList, read_preferences, refuse_evaluation
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .anchors import Anchors
+
 LISTS, CAPTIONS, WORDS, LABELS = 1, 2, 3, 4  # streams of random numbers
 
 
@@ -113,7 +115,7 @@ def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> 
     if config.labels == "shuffled":
         train_lists = [_shuffled(one, config.seed, place) for place, one in enumerate(train_lists)]
 
-    captioned = _captioned(config, data, gallery, number, evaluation) if config.contrastive_weight else []
+    captioned = _captioned(config, data, gallery, number, evaluation) if config.uses_captions else []
     kept = _kept(config, data, gallery, number)
     return AlignData(list(texts), gallery, train_lists, dev_lists, captioned, kept, rejected)
 
@@ -161,7 +163,7 @@ def _captioned(
         raise BeholderError(
             f"{len(found)} captioned pictures in {', '.join(config.captions)}",
             "a set to hold what the encoder knows",
-            "Name a source with --captions, or set --contrastive-weight 0.",
+            "Name a source with --captions, or set --contrastive-weight and --anchor-weight 0.",
         )
     return found
 
@@ -187,7 +189,7 @@ class Plan:
 
     def __init__(self, config: AlignConfig, data: AlignData) -> None:
         self.config, self.lists, self.captioned = config, len(data.train), data.captioned
-        self.beside = config.contrastive_batch // config.queries if config.contrastive_weight else 0
+        self.beside = config.contrastive_batch // config.queries if config.uses_captions else 0
         if self.beside and len(self.captioned) < config.contrastive_batch:
             found = f"{len(self.captioned)} captioned pictures"
             raise BeholderError(found, f"at least --contrastive-batch {config.contrastive_batch}", "Lower it.")
@@ -220,7 +222,8 @@ class Collator:
     `pictures` float (N, D) vectors, or uint8 (N, S, S, 3) pixels where the image tower trains. The batch holds
     texts (B + C, ...), queries first; pictures of the lists, of which list_pictures (B, L) are the places, then those
     of the C captions; prefer (B, L, L), levels (B, L), chains (B, c, n), reference (B, L) logits; keys (C,); labels
-    (B,), which count queries for the trainer (-100: a query without pairs).
+    (B,), which count queries for the trainer (-100: a query without pairs); with anchors, anchor_texts and
+    anchor_pictures (C, D), each for a tower that trains.
     """
 
     def __init__(
@@ -229,10 +232,12 @@ class Collator:
         texts: Tensor,
         pictures: NDArray[Any],
         reference: list[NDArray[np.float32]],
+        anchors: Anchors | None = None,
         *,
         once: bool,
     ) -> None:
         self.data, self.texts, self.pictures, self.reference = data, texts, pictures, reference
+        self.anchors = anchors
         self.once = once  # each picture of a batch once: pixels are dear, vectors are not
 
     def __call__(self, places: Sequence[tuple[int, list[tuple[int, int]]]]) -> dict[str, Tensor]:
@@ -262,6 +267,9 @@ class Collator:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
         tensors["texts"] = self.texts[torch.from_numpy(texts)]
         tensors["pictures"] = torch.from_numpy(np.array(self.pictures[rows]))
+        if self.anchors is not None:
+            said = [text for _, text in beside]
+            tensors |= self.anchors.of(said, [one.picture for one in captioned])
         return tensors
 
 

@@ -98,6 +98,11 @@ class Gallery:
     def row(self, sha256: str) -> int:
         return self._rows.setdefault(sha256, len(self._rows))
 
+    def sha256s(self, rows: Sequence[int]) -> list[str]:
+        """Of pictures by their rows."""
+        names = list(self._rows)
+        return [names[row] for row in rows]
+
     def rows_of_files(self, files: Iterable[Path]) -> list[int]:
         """Rows of pictures by their files, which are hashed."""
         rows = []

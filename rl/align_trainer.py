@@ -1,8 +1,9 @@
 """One alignment run's steps: a transformers Trainer whose loss is ranked DPO plus the pre-training term.
 
-L = mean over queries of the preference loss + w_pt * the contrastive loss (Wen et al. 2024, 2406.09397; rl/losses.py).
-Deliberate differences: pairs are averaged within a query first; the reference's logits are computed once, before the
-first step; the temperature is frozen; the student is given the query as it was typed.
+L = mean over queries of the preference loss + w_pt * the contrastive loss (Wen et al. 2024, 2406.09397; rl/losses.py)
++ w_a * the anchor. Deliberate differences: the anchor (none by default), which holds captions where the base had them;
+pairs are averaged within a query first; the reference's logits are computed once, before the first step; the
+temperature is frozen; the student is given the query as it was typed.
 
 A step is the same whatever the number of processes and micro-batches, but for the contrastive term, whose batch is what
 one micro-batch holds on all processes. Metrics have TRL's names: rewards are beta * (policy - reference) logits.
@@ -107,6 +108,13 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
             # Every process has the whole value, but the gradient of its own rows alone: it counts once for each
             counted = contrastive.detach() + world * (contrastive - contrastive.detach())
             loss = loss + config.contrastive_weight * counted / config.accumulate
+        if config.anchor_weight:
+            parts = [losses.anchor_loss(captions, inputs["anchor_texts"])] if config.trains_text else []
+            if config.trains_image:
+                parts.append(losses.anchor_loss(pictures[inputs["caption_pictures"]], inputs["anchor_pictures"]))
+            anchor = torch.stack(parts).sum()
+            shown["loss/anchor"] = anchor.detach()
+            loss = loss + config.anchor_weight * anchor / config.accumulate
         self._add(shown)
         self._added += 1
         return (loss, {}) if return_outputs else loss
@@ -202,7 +210,7 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
-            shown = ("loss", "loss/preference", "loss/contrastive", "rewards/accuracies", "rewards/margins")
+            shown = ("loss", *(f"loss/{part}" for part in ("preference", "contrastive", "anchor")), *REWARDS[2:])
             told = ", ".join(f"{name} {logs[name]:.3f}" for name in shown if name in logs)
             self.say(f"step {state.global_step}/{self.config.steps}: {told}")
 

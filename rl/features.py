@@ -51,6 +51,18 @@ def compute_once(
     return mapped
 
 
+def texts_once(path: Path, tokens: Tensor, forward: Callable[[Tensor], Tensor]) -> Tensor:
+    """float32 (T, F): `forward` of token ids (T, context), or of float rows, computed where the file is missing.
+
+    Texts of like length go together: padding to the longest of a batch would cost half.
+    """
+    import torch
+
+    order = torch.arange(len(tokens)) if tokens.is_floating_point() else (tokens != 0).sum(1).argsort()
+    kept = compute_once(path, len(tokens), lambda rows: forward(tokens[order[rows]]))
+    return torch.from_numpy(np.array(kept)).float()[order.argsort()]
+
+
 def _forward(count: int, forward: Callable[[slice], Tensor]) -> Iterator[tuple[slice, NDArray[np.float16]]]:
     import torch
 

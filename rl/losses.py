@@ -106,6 +106,15 @@ def mean_over_queries(per_query: Tensor, prefer: Tensor, queries: Tensor | float
     return total / (having.sum().clamp_min(1) if queries is None else queries)
 
 
+def anchor_loss(vectors: Tensor, base: Tensor) -> Tensor:
+    """A scalar: the mean over rows of |v - v_base|^2, of unit rows (n, D): 2 - 2 cosine.
+
+    It holds what an encoder says of captions without a batch of others to tell them from. Ours, not the paper's: see
+    docs/decisions/0023.
+    """
+    return (vectors.float() - base.float()).square().sum(1).mean()
+
+
 def smoothed_targets(keys: Tensor, smoothing: float) -> Tensor:
     """float32 (B, B), rows sum to 1: (1 - smoothing) shared by the columns with the row's key, smoothing by
     all B.

@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from retrieval.encoders import load_encoder
+from retrieval.images import decode, fit
 from rl import align_trainer
 from rl.align import align, prepare
 from rl.align_config import LOSSES, AlignConfig
@@ -312,3 +313,26 @@ def test_runs_killed_at_any_moment_end_with_the_same_bytes(tmp_path: Path, tiny_
     assert all(a.equal(weights(whole.model)[name]) for name, a in weights(tmp_path / "killed/model").items())
     one, other = tmp_path / "whole/evaluations.json", tmp_path / "killed/evaluations.json"
     assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize("towers", ["text", "image", "both"])
+def test_a_strong_anchor_holds_captions_where_the_base_has_them(
+    tmp_path: Path, tiny_run: AlignConfig, towers: str
+) -> None:
+    """The logged value is 0 at first; a heavy one keeps captions' vectors, which free training moves."""
+    free = replace(tiny_run, towers=towers, contrastive_weight=0.0, alphas=(1.0,), steps=12, dev_share=0.0)
+    held = replace(free, anchor_weight=1000.0)
+    said = [line.split("\t")[1] for line in Path(tiny_run.captions[0]).read_text().splitlines()[1:]]
+    base = load_encoder(tiny_run.base)
+    files = sorted(Path(tiny_run.captions[0]).parent.glob("*.png"))
+    pixels = np.stack([fit(decode(file.read_bytes()), base.preprocessing) for file in files])
+    moved = {}
+    for name, config in (("free", free), ("held", held)):
+        tuned = load_encoder(str(align(config, tmp_path / name).model))
+        texts = np.square(tuned.encode_texts(said) - base.encode_texts(said)).sum(1).mean()
+        pictures = np.square(tuned.encode_images(pixels) - base.encode_images(pixels)).sum(1).mean()
+        moved[name] = texts if towers == "text" else pictures if towers == "image" else texts + pictures
+    assert moved["held"] < moved["free"] / 2
+    first = logged(tmp_path / "held")[0]
+    assert first["loss/anchor"] == pytest.approx(0, abs=1e-5)
+    assert first["loss"] == pytest.approx(first["loss/preference"] + 1000 * first["loss/anchor"], rel=1e-3)

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from rl.losses import ipo, lipo_lambda, margins, mean_over_queries, plackett_luce, ranked_dpo
+from rl.losses import anchor_loss, ipo, lipo_lambda, margins, mean_over_queries, plackett_luce, ranked_dpo
 
 POLICY = torch.tensor([[0.30, 0.28, 0.25, 0.20]], dtype=torch.float64) / 0.05
 REFERENCE = torch.tensor([[0.27, 0.29, 0.26, 0.21]], dtype=torch.float64) / 0.05
@@ -186,3 +186,10 @@ def test_half_precision_logits_do_not_overflow() -> None:
     loss = ranked_dpo(policy, torch.zeros(1, 2), only(1, 0, 2), beta=1.0)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(800, rel=1e-2)
+
+
+def test_the_anchor_is_two_less_twice_the_cosine() -> None:
+    """Rows at cosine 1, 0 and .6: 0, 2 and .8, the mean 2.8 / 3."""
+    vectors = torch.tensor([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
+    base = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    assert anchor_loss(vectors, base).item() == pytest.approx(2.8 / 3)
