@@ -15,7 +15,7 @@ a preference pair.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -169,8 +169,9 @@ def write_conversations(path: Path, conversations: Iterable[Conversation], origi
     return len(lines) - 1
 
 
-def read_conversations(path: Path) -> Reading:
-    """Conversations of a file of ours; records that break the rules are problems with their lines.
+def read_conversations(path: Path, pictures: Path | None = None) -> Reading:
+    """Conversations of a file of ours; records that break the rules, and those whose pictures are not under the folder
+    `pictures` (None: nobody looks), are problems with their lines.
 
     Raises FormatError for another kind, a newer format, a line that is no JSON, and a file without a conversation.
     """
@@ -178,34 +179,38 @@ def read_conversations(path: Path) -> Reading:
         content = path.read_bytes()
     except OSError as error:
         raise BeholderError(f"cannot read {path} ({error.strerror})", "a file of conversations", AGAIN) from error
+    reading = collect(records(path, content, KIND, FORMAT), Conversation.from_dict, pictures)
+    if not reading.conversations:
+        found = f"{path} holds no usable conversation ({len(reading.problems)} left out)"
+        raise FormatError("; ".join([found, *reading.told()[:1]]), "one at least", AGAIN)
+    return replace(reading, origin=json.loads(content[: content.index(b"\n")]).get("origin", {}))
+
+
+def collect(
+    rows: Iterable[tuple[int, Any]], make: Callable[[Any], Conversation], pictures: Path | None = None
+) -> Reading:
+    """What `make` makes of rows (line, record); a row that it cannot make anything of is a problem, and so is one whose
+    pictures are not under `pictures`. A picture is looked for once."""
     found: list[Conversation] = []
     problems: list[Problem] = []
-    for number, record in records(path, content, KIND, FORMAT):
-        try:
-            found.append(Conversation.from_dict(record))
-        except (BeholderError, KeyError, TypeError, AttributeError) as error:
-            reason = error.found if isinstance(error, BeholderError) else f"not a record ({error!r})"
-            problems.append(Problem(number, reason))
-    if not found:
-        raise FormatError(f"{path} holds no usable conversation ({len(problems)} left out)", "one at least", AGAIN)
-    return Reading(tuple(found), tuple(problems), json.loads(content[: content.index(b"\n")]).get("origin", {}))
-
-
-def without_missing(reading: Reading, folder: Path) -> Reading:
-    """The reading without conversations whose pictures are not under `folder`; these are problems without a line (0).
-    A picture is looked for once."""
     there: dict[str, bool] = {}
-    kept: list[Conversation] = []
-    problems = list(reading.problems)
-    for one in reading.conversations:
+    for number, row in rows:
+        try:
+            one = make(row)
+        except BeholderError as error:
+            problems.append(Problem(number, error.found))
+            continue
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            problems.append(Problem(number, f"not a record of this format ({error!r})"))
+            continue
         for path in one.pictures:
-            if path not in there:
-                there[path] = (folder / path).is_file()
-        if all(there[path] for path in one.pictures):
-            kept.append(one)
+            if pictures is not None and path not in there:
+                there[path] = (pictures / path).is_file()
+        if all(there.get(path, True) for path in one.pictures):
+            found.append(one)
         else:
-            problems.append(Problem(0, "missing picture"))
-    return Reading(tuple(kept), tuple(problems), reading.origin)
+            problems.append(Problem(number, "missing picture"))
+    return Reading(tuple(found), tuple(problems))
 
 
 def split_by_picture(

@@ -16,7 +16,6 @@ from retrieval.conversations import (
     Turn,
     read_conversations,
     split_by_picture,
-    without_missing,
     write_conversations,
 )
 
@@ -100,9 +99,9 @@ def test_missing_pictures_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a/1.jpg").write_bytes(b"x")
     path = tmp_path / "c.jsonl"
     write_conversations(path, [two_answers(), two_answers(pictures=("a/2.jpg",))], {})
-    read = without_missing(read_conversations(path), tmp_path)
+    read = read_conversations(path, tmp_path)
     assert [one.pictures for one in read.conversations] == [("a/1.jpg",)]
-    assert [problem.reason for problem in read.problems] == ["missing picture"]
+    assert read.told() == ["left out: 1 (missing picture), line 3"]
 
 
 def test_splits_never_part_a_picture() -> None:
