@@ -1,78 +1,54 @@
 """Sets of pictures with people's scores that `bench aesthetics` knows by name: where the table lies, what its columns
-mean, and what its makers allow. The tables of $BEHOLDER_DATA/labels come without their pictures: those are given by
-`--pictures`.
+mean. The tables of $BEHOLDER_DATA/labels come without their pictures: those are given by `--pictures`.
 
-All are for evaluation here; scorers of this project learned from the train splits of website and savoias alone.
+What their makers allow is in terms.py; scorers of this project learned from the train splits of website and savoias
+alone.
 """
 
 import csv
 import os
 import re
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from indexes.errors import BeholderError, FormatError
 
 from .tables import read_tsv
+from .terms import TABLES, Terms
 
 
 @dataclass(frozen=True)
 class AestheticSet:
-    """A table and its columns. `table` is relative to $BEHOLDER_DATA; `licence` is its makers' own word."""
+    """A table and its columns. `table` is relative to $BEHOLDER_DATA."""
 
     table: str
     score_column: str
-    source: str
-    licence: str
     image_column: str = "image"
     split: str | None = None
     group_column: str | None = None
     encoding: str = "utf-8"
     with_pictures: bool = False  # beside the table
 
+    @property
+    def terms(self) -> Terms:
+        """What its makers allow, and whose it is."""
+        return TABLES.get(self.table) or TABLES[PurePosixPath(self.table).name]
 
-RESEARCH = "research use"
+
 SETS = {
-    "ava": AestheticSet(
-        "labels/ava_test_scores.tsv", "mean_score", "Murray et al., CVPR 2012", RESEARCH, image_column="image_id"
-    ),
-    "tad66k": AestheticSet("labels/tad66k_test_scores.tsv", "score", "He et al., IJCAI 2022", RESEARCH),
-    "koniq": AestheticSet(
-        "labels/koniq10k_scores.tsv", "mos_0_100", "Hosu et al., TIP 2020 (technical quality)", "MIT", split="test"
-    ),
-    "aadb": AestheticSet(
-        "labels/aadb_scores.tsv", "score_0_1", "Kong et al., ECCV 2016", "research purpose only", split="test"
-    ),
-    "baid": AestheticSet("labels/baid_test_set.csv", "score", "Yi et al., CVPR 2023 (paintings)", "CC BY-NC-ND 4.0"),
+    "ava": AestheticSet("labels/ava_test_scores.tsv", "mean_score", image_column="image_id"),
+    "tad66k": AestheticSet("labels/tad66k_test_scores.tsv", "score"),
+    "koniq": AestheticSet("labels/koniq10k_scores.tsv", "mos_0_100", split="test"),
+    "aadb": AestheticSet("labels/aadb_scores.tsv", "score_0_1", split="test"),
+    "baid": AestheticSet("labels/baid_test_set.csv", "score"),
     "apddv2": AestheticSet(
-        "labels/apddv2_10023.csv",
-        "Total aesthetic score",
-        "Jin et al. 2024 (paintings)",
-        "CC BY-NC-ND 4.0, by the stricter of its two statements",
-        image_column="filename",
-        encoding="gb18030",
+        "labels/apddv2_10023.csv", "Total aesthetic score", image_column="filename", encoding="gb18030"
     ),
-    "oasis": AestheticSet(
-        "labels/oasis_beauty_scores.tsv",
-        "beauty_mean_1_7",
-        "Brielmann and Pelli 2019",
-        "none stated; research use",
-        image_column="theme",
-    ),
-    "website": AestheticSet(
-        "website/items.tsv",
-        "mean_score",
-        "Reinecke and Gajos, CHI 2014",
-        "CC BY-NC-SA 3.0",
-        image_column="file",
-        split="test",
-        with_pictures=True,
-    ),
+    "oasis": AestheticSet("labels/oasis_beauty_scores.tsv", "beauty_mean_1_7", image_column="theme"),
+    "website": AestheticSet("website/items.tsv", "mean_score", image_column="file", split="test", with_pictures=True),
     "savoias": AestheticSet(
         "savoias/items.tsv",
         "complexity_score",
-        "Saraee et al. 2020 (visual complexity)",
-        "that of the pictures' own sets",
         image_column="file",
         split="test",
         group_column="category",

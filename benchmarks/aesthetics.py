@@ -68,7 +68,7 @@ def measure(config: AestheticsConfig, *, scorer: Scorer | None = None) -> Run:
     else:
         numbers, note, pictures = _of_scores(config, scorer, known)
     if known is not None:
-        note += f" {known.source}; terms of the scores: {known.licence}; read for evaluation only."
+        note += f" {known.terms.source}; terms of the scores: {known.terms.licence}; use here: {known.terms.use}."
     return Run(
         name=config.name,
         command=command,

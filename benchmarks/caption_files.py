@@ -21,7 +21,7 @@ from indexes.errors import FormatError
 from .tables import read_tsv
 
 IMAGE, CAPTION, SPLIT = "image", "caption", "split"
-JSON, TOKEN = ".json", ".token"
+PUBLISHED = JSON, TOKEN = ".json", ".token"
 REMEDY = "Check the path, or give a TSV with a row per picture and caption."
 Rows = list[dict[str, str]]
 
@@ -29,7 +29,7 @@ Rows = list[dict[str, str]]
 def read_rows(path: Path, columns: Iterable[str]) -> Rows:
     """The rows of a table by its ending: a caption set's own file (.json, .token), else TSV as `read_tsv` has it.
     Raises FormatError that names the place."""
-    if path.suffix.lower() not in (JSON, TOKEN):
+    if path.suffix.lower() not in PUBLISHED:
         return read_tsv(path, columns)
     rows = caption_file(path)
     for column in columns:

@@ -5,10 +5,12 @@ Readers of caption tables, and plain phrasings for tables of style, artist, obje
 """
 
 import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.caption_files import PUBLISHED, caption_file
+from benchmarks.terms import refuse_training, terms_of
 from indexes.errors import BeholderError, FormatError
 
 
@@ -144,8 +146,21 @@ def caption_table(path: Path, pictures: Path | None = None) -> list[Example]:
     Names are relative to `pictures`, by default the table's folder. Raises FormatError for a table without
     rows.
     """
+    return _examples(read_tsv(path, ("image", "caption")), path, pictures)
+
+
+def published_captions(path: Path, split: str) -> list[Example]:
+    """Examples of a caption file as its makers publish it: those of the split where the file says it, else all. `train`
+    is what may be trained on (COCO's restval too, as in papers), `dev` is Karpathy's val."""
+    terms = terms_of(path)
+    wanted = {"train": terms.trained if terms else ("train",), "dev": ("dev", "val")}.get(split, (split,))
+    rows = [row for row in caption_file(path) if row.get("split", wanted[0]) in wanted]
+    return _examples(rows, path) if rows else []
+
+
+def _examples(rows: Iterable[Mapping[str, str]], path: Path, pictures: Path | None = None) -> list[Example]:
     captions: dict[str, list[str]] = {}
-    for row in read_tsv(path, ("image", "caption")):
+    for row in rows:
         captions.setdefault(row["image"], []).append(row["caption"])
     if not captions:
         raise FormatError(f"{path} has no rows", "at least one picture with a caption", "Check the table.")
@@ -203,20 +218,22 @@ SOURCES: dict[str, Callable[[Path, str], list[Example]]] = {
 
 
 def read_source(name: str, root: Path, split: str) -> list[Example]:
-    """Examples of one split of a source: a name of SOURCES under `root`, or the path of a caption table (all
-    rows).
+    """Examples of one split of a source: a name of SOURCES under `root`, or the path of a caption table (.tsv, all
+    rows) or of a published caption file (.json, .token).
 
-    Raises BeholderError for another name, and for a split without examples.
+    Raises BeholderError for another name, for a split without examples, and for training on what is kept for
+    evaluation.
     """
-    if name.endswith(".tsv"):
-        return caption_table(Path(name) if Path(name).is_absolute() else root / name)
-    if name not in SOURCES:
-        raise BeholderError(
-            f"there is no source {name!r}",
-            f"{', '.join(SOURCES)} or a path ending in .tsv",
-            "Check the name.",
-        )
-    examples = SOURCES[name](root / name, split)
+    path = Path(name) if Path(name).is_absolute() else root / name
+    if path.suffix in (".tsv", *PUBLISHED):
+        if split == "train":
+            refuse_training(path)
+        examples = caption_table(path) if path.suffix == ".tsv" else published_captions(path, split)
+    elif name in SOURCES:
+        examples = SOURCES[name](root / name, split)
+    else:
+        found = f"there is no source {name!r}"
+        raise BeholderError(found, f"{', '.join(SOURCES)} or a path ending in .tsv, .json or .token", "Check the name.")
     if not examples:
         raise BeholderError(f"{name} has no pictures in the split {split!r}", "train, dev or val", "Check the split.")
     return examples

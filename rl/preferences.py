@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from benchmarks.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
 from indexes.manifest import publish
 
@@ -120,7 +121,7 @@ def write_preferences(path: Path, lists: Iterable[PreferenceList], origin: Mappi
 
 def read_preferences(path: Path) -> Preferences:
     """Raises FormatError for a file that is damaged, of another kind or of a newer format, and names the first list
-    that is no order."""
+    that is no order; BeholderError for lists of a table that is for evaluation only."""
     if not path.is_file():
         raise BeholderError(f"{path} is not there", "a table of preferences", AGAIN)
     try:
@@ -140,7 +141,9 @@ def read_preferences(path: Path) -> Preferences:
             lists.append(PreferenceList.from_row(row))
         except (BeholderError, TypeError, ValueError) as error:
             raise FormatError(f"{path}, list {number}: {error}", "", AGAIN) from error
-    return Preferences(tuple(lists), json.loads(told["origin"]))
+    origin = json.loads(told["origin"])
+    refuse_training(Path(str(origin.get("made", ""))))  # by its name: the table itself may be elsewhere
+    return Preferences(tuple(lists), origin)
 
 
 def refuse_evaluation(lists: Sequence[PreferenceList], evaluation: set[str]) -> None:

@@ -74,6 +74,9 @@ def preferences(
             "one of --queries, --from-scores, --from-pairs, --from-votes, --from-ranked",
             "Example: --queries queries.txt --scorer colourfulness",
         )
+    from benchmarks.terms import refuse_training
+
+    refuse_training(next(source for source in sources if source is not None), split)
     evaluation = _evaluation(exclude or [])
     rejected: Counter[str] = Counter()
     if queries is not None:

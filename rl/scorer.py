@@ -12,7 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.correlation import pair_accuracy, spearman
+from benchmarks.evaluation import evaluation_pictures
 from benchmarks.tables import read_tsv
+from benchmarks.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
 from indexes.manifest import sha256_bytes, sha256_file
 from retrieval.encoders import Encoder, load_encoder
@@ -75,12 +77,18 @@ def train_scorer(config: ScorerTraining, progress: Progress | None = None) -> Tr
     """Trains the head and writes its folder.
 
     Raises FormatError for a table without the columns or with a score that is no number, BeholderError for too few
-    pictures or one that cannot be read: a table of judgements has no expendable rows.
+    pictures, for those kept for evaluation, or one that cannot be read: a table of judgements has no expendable rows.
     """
+    refuse_training(config.table, config.split)
     rows = _rows(config)
     targets, groups = standardised([float(row[config.score_column]) for row in rows], _groups(config, rows))
     encoder = load_encoder(config.model, config.device)
     inputs, digests = _inputs(config, encoder, rows, progress)
+    held = len(evaluation_pictures().intersection(digests))
+    if held:
+        raise BeholderError(
+            f"{held} of {len(digests)} pictures are kept for evaluation", "training pictures only", "Check --split."
+        )
 
     def quality(predicted: NDArray[np.float64]) -> float:
         return spearman(predicted, targets, groups)
