@@ -19,7 +19,8 @@ from retrieval.encoders import load_encoder
 from retrieval.images import BadPicture, Picture, decode
 from retrieval.pipeline import EmbedConfig
 from retrieval.progress import progress_line
-from retrieval.scorers import Scorer, load_scorer, of_pixels, of_vectors
+from retrieval.scorer_card import Scorer, of_pixels, of_vectors
+from retrieval.scorers import load_scorer
 
 from . import tables
 from .aesthetic_sets import AestheticSet, file_of, find_table, read_table

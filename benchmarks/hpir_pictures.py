@@ -16,7 +16,7 @@ from indexes.scores import read_scores, scores_path
 from indexes.shards import Embeddings, EncoderRecord
 from retrieval.encoders import Encoder
 from retrieval.images import BadPicture, Picture, decode, fit, list_pictures
-from retrieval.scorers import ScorerCard
+from retrieval.scorer_card import ScorerCard
 from retrieval.sources import contents
 
 Vectors = npt.NDArray[np.float32]

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError
 from retrieval.encoders import Encoder, load_encoder
-from retrieval.scorers import Scorer, ScorerCard, check_encoder, of_pixels, of_vectors, reads_vectors
+from retrieval.scorer_card import Scorer, ScorerCard, check_encoder, of_pixels, of_vectors, reads_vectors
 
 from .hpir_pictures import SetPictures, Vectors
 from .hpir_tables import digests_of, image_column, number

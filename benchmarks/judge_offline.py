@@ -17,7 +17,8 @@ from indexes.manifest import sha256_bytes
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import Picture, fit
 from retrieval.judge import ASPECTS, Choice, Comparison, Verdict
-from retrieval.scorers import Scorer, check_encoder, load_scorer, of_pixels, of_vectors
+from retrieval.scorer_card import Scorer, check_encoder, of_pixels, of_vectors
+from retrieval.scorers import load_scorer
 
 from .judge_rows import portable
 from .judges import LoadedJudge

@@ -24,7 +24,8 @@ from retrieval.generic_queries import generic_queries
 from retrieval.pipeline import EmbedConfig
 from retrieval.progress import progress_line
 from retrieval.rewrite import load_rewriter
-from retrieval.scorers import load_scorer, of_pixels, of_vectors, reads_vectors
+from retrieval.scorer_card import of_pixels, of_vectors, reads_vectors
+from retrieval.scorers import load_scorer
 
 from .aesthetics import picture_scores, read_picture
 from .look_measures import MEASURES, measures

@@ -24,7 +24,8 @@ from retrieval.encoders import Encoder, load_encoder
 from retrieval.generic_queries import generic_queries
 from retrieval.pipeline import EmbedConfig
 from retrieval.rerank import order_by, rank_mix
-from retrieval.scorers import ScorerCard, load_scorer, of_vectors
+from retrieval.scorer_card import ScorerCard, of_vectors
+from retrieval.scorers import load_scorer
 
 from .metrics import Bools, Floats, hit_rate
 from .pictures import picture_vectors, rows_of_names

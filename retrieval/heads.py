@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from indexes.errors import BeholderError, FormatError
 from indexes.vectors import check_unit_rows
 
-from .scorers import VECTORS, ScorerCard
+from .scorer_card import VECTORS, ScorerCard
 from .weight_files import WeightFile, find
 
 BLOCK = 65536  # vectors at a time in float64

@@ -21,7 +21,7 @@ from indexes.shards import file_record
 from .encoders import MODELS, Encoder, load_encoder
 from .heads import LinearHead
 from .images import Picture, fit, shrink
-from .scorers import PIXELS, VECTORS, Scorer, ScorerCard
+from .scorer_card import PIXELS, VECTORS, Scorer, ScorerCard
 from .tower_features import tower_features
 
 KIND, FORMAT = "beholder-scorer", 1

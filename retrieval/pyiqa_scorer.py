@@ -10,7 +10,7 @@ from indexes.errors import BeholderError
 
 from .encoders import fingerprint
 from .images import Picture, shrink
-from .scorers import PIXELS, PYIQA, ScorerCard
+from .scorer_card import PIXELS, PYIQA, ScorerCard
 
 MAX_SIDE_PX = 1024  # metrics of transformers need memory by the square of the pixels
 

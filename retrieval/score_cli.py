@@ -59,8 +59,9 @@ def _self_test(names: list[str], as_json: bool) -> None:
     from indexes.errors import BeholderError
 
     from .encoders import load_encoder
+    from .scorer_card import VECTORS
     from .scorer_trial import try_scorer
-    from .scorers import VECTORS, load_scorer
+    from .scorers import load_scorer
 
     if not names:
         raise BeholderError("no scorer", "--scorer NAME", "See `beholder models`.")

@@ -17,7 +17,8 @@ from indexes.errors import BeholderError
 from .archives import Picture as Source
 from .archives import content_of
 from .images import MAX_PIXELS, BadPicture, Picture, decode, shrink
-from .scorers import load_scorer, of_pixels
+from .scorer_card import of_pixels
+from .scorers import load_scorer
 from .workers import start_worker
 
 TASK = 8  # pictures a task: arrays of 3 MB may come back from each

@@ -19,7 +19,8 @@ from indexes.scores import FOLDER, ScoreColumn, file_name, read_scores, write_sc
 from indexes.shards import EncoderRecord
 
 from .score_pool import Looked, Wanted, looking, workers_for
-from .scorers import LOOK, PictureScorer, Scorer, ScorerCard, VectorScorer, check_encoder, of_pixels, of_vectors
+from .scorer_card import PictureScorer, Scorer, ScorerCard, VectorScorer, check_encoder, of_pixels, of_vectors
+from .scorers import LOOK
 from .sources import pictures, stays_inside
 
 SAVE_S = 60.0

@@ -16,7 +16,7 @@ from PIL import Image, ImageFilter
 
 from .encoders import Encoder
 from .images import Picture, decode, fit, shrink
-from .scorers import PIXELS, Scorer, of_pixels, of_vectors
+from .scorer_card import PIXELS, Scorer, of_pixels, of_vectors
 
 SAMPLES = Path(__file__).parent / "samples"
 PHOTOGRAPHS = ("photo_skimage_astronaut", "photo_budgie_roman-colosseum", "photo_budgie_the-spices-of-life")

@@ -21,7 +21,8 @@ from .heads import PUBLISHED, published_card
 from .images import MAX_PIXELS
 from .pipeline import LEAST_BAD
 from .score_run import Corpus, Known, Progress, ScoreReport, column_of, kept_scores, partial_path, score_corpus
-from .scorers import Scorer, check_encoder, load_scorer, wrong_vectors
+from .scorer_card import Scorer, check_encoder, wrong_vectors
+from .scorers import load_scorer
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from indexes.manifest import sha256_bytes, sha256_file
 from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import BadPicture, Picture, decode, fit
 from retrieval.own_heads import TOWER, HeadRecord, save_head, whole_pictures
-from retrieval.scorers import VECTORS
+from retrieval.scorer_card import VECTORS
 from retrieval.tower_features import tower_features
 
 from .features import Progress

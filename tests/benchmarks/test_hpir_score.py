@@ -29,7 +29,8 @@ from retrieval.hpir import HpirItem, hpir_lines, item_id
 from retrieval.own_heads import HeadRecord, save_head
 from retrieval.pipeline import EmbedConfig, embed
 from retrieval.query import combine
-from retrieval.scorers import load_scorer, of_pixels
+from retrieval.scorer_card import of_pixels
+from retrieval.scorers import load_scorer
 
 QUERY = "a bright picture"
 

@@ -5,7 +5,8 @@ import pytest
 
 from retrieval import look
 from retrieval.images import shrink
-from retrieval.scorers import LOOK, load_scorer, of_pixels
+from retrieval.scorer_card import of_pixels
+from retrieval.scorers import LOOK, load_scorer
 
 
 def flat(red: int, green: int, blue: int, side: int = 8) -> np.ndarray:

@@ -18,8 +18,9 @@ from retrieval import scorer_trial, weight_files
 from retrieval.encoders import load_encoder
 from retrieval.heads import PUBLISHED, LinearHead, load_downloaded, state_to_map
 from retrieval.own_heads import HeadRecord, load_head, save_head
+from retrieval.scorer_card import PIXELS, VECTORS, ScorerCard, check_encoder
 from retrieval.scorer_trial import try_scorer
-from retrieval.scorers import BOXED, LOOK, PIXELS, SCORERS, VECTORS, Look, ScorerCard, check_encoder, load_scorer
+from retrieval.scorers import BOXED, LOOK, SCORERS, Look, load_scorer
 from retrieval.weight_files import WeightFile
 
 WEIGHTS = os.environ.get("BEHOLDER_WEIGHTS", "")

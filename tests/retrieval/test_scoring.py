@@ -22,7 +22,8 @@ from retrieval.encoders import Encoder, load_encoder
 from retrieval.images import decode
 from retrieval.own_heads import HeadRecord, save_head
 from retrieval.pipeline import EmbedConfig, embed
-from retrieval.scorers import load_scorer, of_pixels
+from retrieval.scorer_card import of_pixels
+from retrieval.scorers import load_scorer
 from retrieval.scoring import ScoreConfig, check_model, score_embeddings, score_folder, score_index
 from tests.conftest import write_pictures
 
