@@ -153,6 +153,7 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
 
     from .align_data import Collator, read_data, tokens_of
     from .align_model import AlignModel
+    from .align_states import picture_states
     from .anchors import base_anchors
     from .retention import Measure, reference_logits
 
@@ -170,7 +171,11 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     texts = tokens_of(encoder, contents.texts)
     with Rank0First(*join_processes(config.device)):
         gallery = contents.gallery
-        pictures: Any = gallery.pixels(encoder, say) if config.trains_image else gallery.vectors(encoder, say)
+        pictures: Any
+        if config.frozen_blocks:
+            pictures = picture_states(gallery, model, encoder, cache, say)
+        else:
+            pictures = gallery.pixels(encoder, say) if config.trains_image else gallery.vectors(encoder, say)
         if not config.trains_text or (config.text_lr == 0 and model.towers.has_heads):
             texts = _features(model, texts, contents.texts, record.text_fingerprint, cache, say)
     measured = Measure(contents, texts, pictures)

@@ -29,6 +29,7 @@ class AlignConfig:
     image_lr: float = 2e-5
     head_lr: float = 2e-4
     layer_decay: float = 0.8  # a block's learning rate over that of the block above it
+    frozen_blocks: int = 0  # lowest blocks of a ViT image tower that stay: what they give is computed once
     weight_decay: float = 0.05
     tower_dropout: bool = False  # dropout inside the towers; the reference has none
     drop_input: float = 0.0  # dropout before the heads' first and later layers
@@ -89,8 +90,10 @@ class AlignConfig:
                 wrong.append(f"{name} {getattr(self, name)} is outside [0, 1)")
         if not 0 <= self.smoothing < 0.5:
             wrong.append(f"smoothing {self.smoothing} is outside [0, 0.5)")
-        if self.lora_rank < 0 or self.threads < 0:
-            wrong.append("lora_rank or threads is negative")
+        if min(self.lora_rank, self.threads, self.frozen_blocks) < 0:
+            wrong.append("lora_rank, threads or frozen_blocks is negative")
+        if self.frozen_blocks and (not self.trains_image or self.lora_rank):
+            wrong.append("frozen_blocks without an image tower that trains, or with lora_rank")
         if any(not 0 < alpha <= 1 for alpha in self.alphas) or not self.alphas:
             wrong.append(f"alphas {self.alphas} are not all in (0, 1]")
         if self.queries % self.accumulate or self.contrastive_batch % self.queries:

@@ -23,7 +23,7 @@ class AlignModel(nn.Module):
     def __init__(self, encoder: Encoder, config: AlignConfig) -> None:
         super().__init__()
         self.clip: nn.Module = encoder.model
-        self.towers = Towers(encoder)
+        self.towers = Towers(encoder, config.frozen_blocks)
         self.tower_dropout = config.tower_dropout
         self.groups = _groups(self.towers, config)
         if not any(parameter.requires_grad for parameter in self.parameters()):
@@ -35,12 +35,14 @@ class AlignModel(nn.Module):
 
     def forward(self, texts: Tensor, pictures: Tensor) -> tuple[Tensor, Tensor]:
         """float32 (T, D) and (N, D), unit rows: of token ids (T, context) or features (T, F), and of pixels (uint8, of
-        four dimensions) or vectors."""
+        four dimensions), the frozen blocks' states (of three) or vectors."""
         return self.text_vectors(texts), self.picture_vectors(pictures)
 
     def picture_vectors(self, pictures: Tensor) -> Tensor:
         if pictures.ndim == 4:
-            pictures = self.towers.image_head(self.towers.image_features(self.towers.image_states(pictures)))
+            pictures = self.towers.image_states(pictures)
+        if pictures.ndim > 2:
+            pictures = self.towers.image_head(self.towers.image_features(pictures.float()))
         return normalize(pictures.float(), dim=-1)
 
     def text_vectors(self, texts: Tensor) -> Tensor:

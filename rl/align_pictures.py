@@ -95,6 +95,10 @@ class Gallery:
     def has(self, sha256: str) -> bool:
         return sha256 in self._places or sha256 in self._files
 
+    def names(self) -> list[str]:
+        """sha256 of each row."""
+        return list(self._rows)
+
     def row(self, sha256: str) -> int:
         return self._rows.setdefault(sha256, len(self._rows))
 

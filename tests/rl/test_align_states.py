@@ -1,0 +1,57 @@
+"""Frozen lower blocks of an image tower: computed once, the same pictures and vectors as without."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from align_tiny import make_run
+
+from indexes.errors import BeholderError
+from retrieval.encoders import load_encoder
+from rl.align import align, prepare
+
+
+def quiet(line: str) -> None:
+    pass
+
+
+def test_states_give_the_vectors_that_pixels_give(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, towers="both")
+    whole = prepare(config, None, tmp_path / "cache", quiet)
+    said: list[str] = []
+    partly = prepare(replace(config, frozen_blocks=1), None, tmp_path / "cache", said.append)
+    rows = np.arange(len(whole.data.gallery))
+    assert partly.measured.pictures.ndim == 3
+    assert any("frozen" in line for line in said)
+    pictures = partly.measured.picture_vectors(partly.model, rows)
+    np.testing.assert_allclose(pictures, whole.measured.picture_vectors(whole.model, rows), atol=2e-3)  # float16 states
+    for mine, other in zip(partly.collator.reference, whole.collator.reference, strict=True):
+        np.testing.assert_allclose(mine, other, atol=0.1)  # logits: cosines times the scale
+
+
+def test_a_run_over_the_same_pictures_reads_none_again(
+    tmp_path: Path, tiny_model: Path, tiny_captions: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, towers="image", frozen_blocks=1)
+    first = prepare(config, None, tmp_path / "cache", quiet)
+    monkeypatch.setattr("rl.align_pictures.Gallery.pixels", None)
+    other = prepare(replace(config, dev_share=0.0), None, tmp_path / "cache", quiet)  # other lists first: other rows
+    names, mine = first.data.gallery.names(), other.data.gallery.names()
+    places = [names.index(name) for name in mine]
+    np.testing.assert_array_equal(other.measured.pictures, first.measured.pictures[places])
+
+
+def test_frozen_blocks_stay_and_later_ones_move(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, towers="image", frozen_blocks=1, alphas=(1.0,))
+    made = align(config, tmp_path / "run", None)
+    before, after = (load_encoder(str(one)).model.state_dict() for one in (tiny_model, made.model))
+    moved = {name for name, value in before.items() if not value.equal(after[name])}
+    assert any(".blocks.1." in name for name in moved)
+    assert any("visual.head." in name for name in moved)
+    assert not any(".blocks.0." in name or "patch_embed" in name or name.startswith("text.") for name in moved)
+
+
+def test_frozen_blocks_need_an_image_tower_that_trains(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    with pytest.raises(BeholderError, match="frozen_blocks without an image tower"):
+        make_run(tmp_path, tiny_model, tiny_captions, towers="text", frozen_blocks=1)
