@@ -17,7 +17,8 @@ from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 from indexes.search import load_index
 from retrieval.calibrate import CAPTIONS, calibrate
-from retrieval.encoders import TextEncoder, load_encoder
+from retrieval.encoder import TextEncoder
+from retrieval.encoders import load_encoder
 from retrieval.gibberish import gibberish
 from retrieval.query_encoder import check_encoder
 

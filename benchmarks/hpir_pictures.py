@@ -14,7 +14,7 @@ from indexes.errors import BeholderError
 from indexes.manifest import sha256_bytes, sha256_file
 from indexes.scores import read_scores, scores_path
 from indexes.shards import Embeddings, EncoderRecord
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 from retrieval.images import BadPicture, Picture, decode, fit, list_pictures
 from retrieval.scorer_card import ScorerCard
 from retrieval.sources import contents

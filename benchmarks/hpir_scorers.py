@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.scorer_card import Scorer, ScorerCard, check_encoder, of_pixels, of_vectors, reads_vectors
 
 from .hpir_pictures import SetPictures, Vectors

@@ -17,10 +17,12 @@ import numpy.typing as npt
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 from indexes.percentiles import percentiles
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.candidates import Candidates, Reranker
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.hpir import HpirItem
 from retrieval.query import NOT_WEIGHT, Part, Query, combine
-from retrieval.rerankers import Candidates, RankMix, Reranker, load_reranker
+from retrieval.rerankers import RankMix, load_reranker
 from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
 from retrieval.scorers import load_scorer
 

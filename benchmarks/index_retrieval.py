@@ -22,7 +22,8 @@ from indexes.manifest import sha256_file
 from indexes.memory import parse_size
 from indexes.search import Index, load_index
 from indexes.shards import Embeddings
-from retrieval.encoders import TextEncoder, load_encoder
+from retrieval.encoder import TextEncoder
+from retrieval.encoders import load_encoder
 
 from . import metrics
 from .rankings import query_vectors, rank_by_index

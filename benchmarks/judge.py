@@ -19,10 +19,11 @@ from retrieval.searcher import Searcher, open_searcher
 
 from .judge_book import Book
 from .judge_controls import control_pairs
+from .judge_loaded import JudgeSettings, LoadedJudge
 from .judge_people import people_numbers, voted_items, voted_pairs
 from .judge_report import ROWS, SIMILAR, Report
 from .judge_rows import Pair, System, portable, portable_search, read_queries, search_config
-from .judges import JudgeSettings, LoadedJudge, load_judge
+from .judges import load_judge
 from .runs import Run, command_of, describe_machine
 
 PEOPLE = "people"

@@ -14,14 +14,15 @@ from PIL import Image
 
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_bytes
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import Picture, fit
 from retrieval.judge import ASPECTS, Choice, Comparison, Verdict
 from retrieval.scorer_card import Scorer, check_encoder, of_pixels, of_vectors
 from retrieval.scorers import load_scorer
 
+from .judge_loaded import LoadedJudge
 from .judge_rows import portable
-from .judges import LoadedJudge
 
 ENCODER, SCORER = "beholder-mini", "beholder-appeal"
 BATCH = 32  # pictures through the tower at once

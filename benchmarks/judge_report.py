@@ -8,8 +8,9 @@ from retrieval.search_config import SearchConfig
 
 from . import judge_rates
 from .judge_controls import BLANKS, OTHER, SAME, Outcome, losing_outcome, same_outcome
+from .judge_loaded import LoadedJudge
 from .judge_rows import System
-from .judges import LoadedJudge, kinship
+from .judges import kinship
 from .runs import Number
 from .stats import bootstrap_mean
 

@@ -7,18 +7,19 @@ offline[:ENCODER][@SCORER,...]     no model that judges: text relevance, scorers
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from indexes.errors import BeholderError, FormatError
 from indexes.manifest import sha256_bytes
 from retrieval.chat import ChatClient, ChatConfig
-from retrieval.judge import KINDS, Comparison, Judge, Verdict
+from retrieval.judge import KINDS, Judge
 from retrieval.judge_sheet import TILE
 from retrieval.rewrite_checks import cache_folder
 from retrieval.rewrite_model import ANSWERS, split_model
 from retrieval.rewrite_table import read_rewrites
+
+from .judge_loaded import JudgeSettings, LoadedJudge
 
 PROMPT_VERSION = 2  # of prompts/judge-KIND-N.txt: the ones that ask for a reason
 # Words in models' names that tell whose taste they have. What is built on another's model has both.
@@ -39,39 +40,6 @@ FAMILIES = {
     "xAI": ("grok",),
     "Moonshot": ("kimi", "moonlight"),
 }
-
-
-class Compares(Protocol):
-    """Gives verdicts: `retrieval.judge.Judge`, `judge_offline.OfflineJudge`."""
-
-    def compare(self, comparisons: Sequence[Comparison]) -> list[Verdict]: ...
-
-
-@dataclass(frozen=True)
-class JudgeSettings:
-    """How a judge is asked."""
-
-    kind: str = "ranker"
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0  # pictures take models long
-    retries: int = 3
-    max_answer_tokens: int = 256
-    max_requests: int = 0
-    max_total_tokens: int = 0
-    cache: bool = True
-
-
-@dataclass(frozen=True)
-class LoadedJudge:
-    """name: as a document may hold it. decides: all that its answers depend on, but for what is shown. calls: of a
-    model, for one comparison; 0 where none is asked. scorers: names of what an offline judge scores with."""
-
-    compares: Compares
-    name: str
-    decides: Mapping[str, Any]
-    calls: int = 2
-    scorers: tuple[str, ...] = ()
 
 
 def load_judge(spec: str, settings: JudgeSettings) -> LoadedJudge:

@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables

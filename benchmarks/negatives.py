@@ -17,7 +17,8 @@ from indexes.errors import BeholderError
 from indexes.exact import exact_search
 from indexes.manifest import sha256_file
 from indexes.search import Index, load_index
-from retrieval.encoders import TextEncoder, load_encoder
+from retrieval.encoder import TextEncoder
+from retrieval.encoders import load_encoder
 from retrieval.query import combine
 from retrieval.query_encoder import check_encoder
 

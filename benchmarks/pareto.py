@@ -20,7 +20,8 @@ from indexes.manifest import sha256_file
 from indexes.percentiles import normal_scores, percentiles
 from indexes.scores import ScoreLookup, found_scores, read_scores
 from indexes.shards import Embeddings
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.generic_queries import generic_queries
 from retrieval.pipeline import EmbedConfig
 from retrieval.rerank import order_by, rank_mix

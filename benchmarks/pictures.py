@@ -12,7 +12,7 @@ import numpy.typing as npt
 from indexes.errors import BeholderError
 from indexes.manifest import MANIFEST
 from indexes.shards import Embeddings
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 from retrieval.pipeline import EmbedConfig, embed
 from retrieval.progress import progress_line
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.errors import BeholderError
-from retrieval.encoders import TextEncoder
+from retrieval.encoder import TextEncoder
 
 from .metrics import Bools, ranked_hits
 from .pictures import rows_of_names

@@ -14,7 +14,8 @@ import numpy as np
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 from indexes.shards import Embeddings, EncoderRecord
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables

@@ -17,7 +17,8 @@ from indexes.manifest import sha256_file
 from indexes.percentiles import percentiles
 from indexes.scores import found_scores, read_scores
 from indexes.shards import Embeddings
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.pipeline import EmbedConfig
 from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
 from retrieval.rewrite_checks import measured_floor

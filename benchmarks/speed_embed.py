@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import BadPicture, Preprocessing, decode, fit, list_pictures
 from retrieval.pipeline import EmbedConfig, EmbedReport, embed
 

@@ -4,7 +4,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .encoders import Encoder, load_encoder
+    from .encoder import Encoder
+    from .encoders import load_encoder
     from .pipeline import EmbedConfig, embed
     from .query import Query
     from .results import Answer, Result

@@ -15,7 +15,7 @@ from indexes.search import Index, load_index
 from indexes.segments import IndexManifest
 
 from .cut_off import calibration_of, statistics
-from .encoders import TextEncoder
+from .encoder import TextEncoder
 from .generic_queries import generic_queries
 from .gibberish import gibberish
 from .query_encoder import check_encoder, load_text_encoder

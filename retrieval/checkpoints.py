@@ -13,7 +13,7 @@ from indexes.errors import BeholderError, FormatError
 from indexes.manifest import MANIFEST, FileRecord, check_file, read_kind, read_manifest, sha256_file
 
 if TYPE_CHECKING:
-    from .encoders import Encoder
+    from .encoder import Encoder
 
 CHECKPOINT, FORMAT = "beholder-checkpoint", 1
 NEEDED = ("partial", "base", "weights", "image_fingerprint", "text_fingerprint")

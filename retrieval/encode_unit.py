@@ -18,7 +18,8 @@ from indexes.errors import BeholderError
 from indexes.memory import give_back
 
 from .archives import Picture
-from .encoders import Encoder, load_encoder
+from .encoder import Encoder
+from .encoders import load_encoder
 from .images import Preprocessing
 from .sources import Uris, pictures, stamp
 from .workers import Decoded, DecodeHere, DecodePool

@@ -10,9 +10,10 @@ from numpy.typing import NDArray
 from indexes.errors import BeholderError
 from indexes.search import Index
 
+from .candidates import Candidates, Reranker
 from .images import BadPicture, decode
 from .query import Query
-from .rerankers import Candidates, Reranker, rerank
+from .rerankers import rerank
 from .sources import contents
 
 

@@ -19,7 +19,8 @@ from indexes.errors import BeholderError
 from indexes.shards import EncoderRecord
 
 from .checkpoints import base_name, changed_weights, is_partial
-from .encoders import MODELS, TOKENIZER_PROBE, make_record, read_config
+from .encoder import TOKENIZER_PROBE, make_record
+from .encoders import MODELS, read_config
 from .images import Preprocessing
 
 Array = Any  # NDArray[np.float32], too precise for NumPy's own operators under a strict checker

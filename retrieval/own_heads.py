@@ -18,7 +18,8 @@ from indexes.errors import FormatError
 from indexes.manifest import MANIFEST, check_file, publish, read_manifest, record_file, write_manifest
 from indexes.shards import file_record
 
-from .encoders import MODELS, Encoder, load_encoder
+from .encoder import Encoder
+from .encoders import MODELS, load_encoder
 from .heads import LinearHead
 from .images import Picture, fit, shrink
 from .scorer_card import PIXELS, VECTORS, Scorer, ScorerCard

@@ -29,7 +29,8 @@ from .archives import Misfit, fitted
 from .captions import read_captions
 from .cluster import Cluster
 from .encode_unit import Encoded, UnitTask, encode_unit, run_unit
-from .encoders import Encoder, load_encoder
+from .encoder import Encoder
+from .encoders import load_encoder
 from .images import MAX_PIXELS
 from .plan import Part, Plan, Unit
 from .sources import Source, find_source

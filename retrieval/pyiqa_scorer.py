@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
 
-from .encoders import fingerprint
+from .encoder import fingerprint
 from .images import Picture, shrink
 from .scorer_card import PIXELS, PYIQA, ScorerCard
 

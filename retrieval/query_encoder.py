@@ -12,7 +12,8 @@ from indexes.errors import BeholderError
 from indexes.search import Index
 
 from . import light_text
-from .encoders import Encoder, TextEncoder, find_folder, load_encoder
+from .encoder import Encoder, TextEncoder
+from .encoders import find_folder, load_encoder
 from .images import BadPicture, decode, fit
 from .query import Part, Query, combine
 

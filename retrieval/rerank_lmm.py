@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
 
+from .candidates import Candidates
 from .chat import ChatClient, ChatConfig
 from .judge import Comparison, Judge, Verdict
 from .rerank import order_by, pairwise_scores
-from .rerankers import Candidates
 from .rewrite import RewriteSettings
 from .rewrite_checks import cache_folder
 from .rewrite_model import ANSWERS, split_model

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from .encoders import Encoder
+from .encoder import Encoder
 from .images import Picture, decode, fit, shrink
 from .scorer_card import PIXELS, Scorer, of_pixels, of_vectors
 

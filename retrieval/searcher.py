@@ -17,7 +17,7 @@ from indexes.search import Index
 from indexes.where import matching_ids
 
 from .cut_off import cut_offs
-from .encoders import TextEncoder
+from .encoder import TextEncoder
 from .hits import Hits, reranked, sorted_by
 from .query import Query
 from .query_encoder import QueryEncoder, check_encoder, load_text_encoder

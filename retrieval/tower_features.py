@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
 
-from .encoders import Encoder
+from .encoder import Encoder
 
 PARTS = 3  # class token, mean and standard deviation of the patches
 

@@ -21,7 +21,7 @@ from indexes.search import Index, IndexManifest
 from indexes.shards import EmbeddingsManifest, write_shard
 from indexes.tune import remeasure, tune_index
 
-from .encoders import Encoder
+from .encoder import Encoder
 from .pipeline import EmbedConfig, EmbedReport, embed
 from .plan import manifest_digest, relative
 from .sources import find_source

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from indexes.manifest import publish, record_file, sha256_file, write_json_atomic, write_manifest
 from indexes.shards import EncoderRecord
 from retrieval.checkpoints import CHECKPOINT, FORMAT, weights_file
-from retrieval.encoders import MODELS, Encoder, find_folder
+from retrieval.encoder import Encoder
+from retrieval.encoders import MODELS, find_folder
 
 from .align_config import AlignConfig
 from .interpolate import between

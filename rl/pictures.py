@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 
 from .captions import Example
 from .features import cache_name

@@ -17,7 +17,8 @@ from benchmarks.tables import read_tsv
 from benchmarks.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
 from indexes.manifest import sha256_bytes, sha256_file
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import BadPicture, Picture, decode, fit
 from retrieval.own_heads import TOWER, HeadRecord, save_head, whole_pictures
 from retrieval.scorer_card import VECTORS

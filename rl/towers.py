@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 
 from .pixels import normalise
 

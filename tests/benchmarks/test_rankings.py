@@ -15,7 +15,8 @@ from indexes.errors import BeholderError
 from indexes.exact import Neighbors
 from indexes.search import load_index
 from indexes.shards import Embeddings
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import pytest
 
 from benchmarks.rewriting import RewritingConfig, measure
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.rewrite import Rewrite
 from retrieval.rewrite_table import write_rewrites
 from tests.conftest import write_pictures

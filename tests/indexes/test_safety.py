@@ -235,7 +235,7 @@ def test_a_child_that_crashes_hangs_or_eats_memory_is_an_error_line(folder, monk
     assert "SIGSEGV" in refusal("import os; os.kill(os.getpid(), 11)")
     assert "exit 3" in refusal("raise SystemExit(3)")
     assert "exit 0" in refusal("print('hello')")
-    limits = "import sys; sys.path.append(sys.argv[1]); from indexes.probe import _limit; _limit({}, {});"
+    limits = "import sys; sys.path.append(sys.argv[1]); from indexes.probe_child import _limit; _limit({}, {});"
     assert "exit 1" in refusal(limits.format(100 << 20, 60) + "bytearray(200 << 20)")
     assert "SIG" in refusal(limits.format(100 << 20, 1) + "\nwhile True: pass")
     monkeypatch.setattr(probe, "CPU_FIXED_S", 0.3)

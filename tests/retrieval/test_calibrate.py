@@ -15,7 +15,8 @@ from indexes.errors import BeholderError
 from indexes.scores import ScoreColumn, write_scores
 from indexes.segments import IndexManifest
 from retrieval.calibrate import NULL_QUERIES, calibrate, calibrate_folder, calibrate_if_possible
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.gibberish import gibberish
 from retrieval.pipeline import EmbedConfig, embed
 from retrieval.search_config import SearchConfig

@@ -13,7 +13,8 @@ from indexes.errors import BeholderError
 from retrieval import pipeline
 from retrieval.__main__ import with_values
 from retrieval.encode_unit import UnitTask, run_unit
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import decode, fit
 from retrieval.pipeline import EmbedConfig, embed
 from tests.retrieval.source_forms import metadata, write_tar

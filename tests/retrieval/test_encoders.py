@@ -9,7 +9,8 @@ import pytest
 
 from indexes.errors import BeholderError
 from retrieval import encoders, light_text
-from retrieval.encoders import MODELS, Encoder, fingerprint, load_encoder
+from retrieval.encoder import Encoder, fingerprint
+from retrieval.encoders import MODELS, load_encoder
 
 BOX = MODELS / "beholder-mini"
 TEXTS = [

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexes.errors import BeholderError
+from retrieval.candidates import Candidates
 from retrieval.chat import ChatClient, ChatConfig
 from retrieval.judge import ASPECTS, KINDS, Choice, Comparison, Judge, merged
 from retrieval.judge_sheet import CAPTION, GAP, GREY, sheet
 from retrieval.rerank_lmm import load_lmm
-from retrieval.rerankers import Candidates
 from retrieval.rewrite import RewriteSettings
 
 Picture = NDArray[np.uint8]

@@ -17,7 +17,8 @@ from indexes.errors import BeholderError, ConditionFailed
 from indexes.shards import verify
 from retrieval import plan as plans
 from retrieval.captions import read_captions
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import decode, fit
 from retrieval.pipeline import EmbedConfig, embed
 from tests.conftest import ROOT, write_pictures

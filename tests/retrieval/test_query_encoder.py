@@ -8,7 +8,8 @@ import pytest
 
 from indexes import build_index, load_index
 from retrieval import query_encoder
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.pipeline import EmbedConfig, embed
 from retrieval.query import Part
 from retrieval.query_encoder import QueryEncoder

@@ -18,7 +18,8 @@ from indexes.scores import read_scores, scores_path, write_scores
 from indexes.segments import verify_index
 from indexes.shards import write_shard
 from retrieval import score_run
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.images import decode
 from retrieval.own_heads import HeadRecord, save_head
 from retrieval.pipeline import EmbedConfig, embed
