@@ -19,26 +19,24 @@ from indexes.beauty import spread_of
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_bytes, sha256_file
 from indexes.percentiles import normal_scores, percentiles
-from retrieval.encoders import Encoder, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
 from retrieval.generic_queries import generic_queries
 from retrieval.pipeline import EmbedConfig
-from retrieval.progress import progress_line
 from retrieval.rewrite import load_rewriter
-from retrieval.scorer_card import of_pixels, of_vectors, reads_vectors
-from retrieval.scorers import load_scorer
 
-from .aesthetics import picture_scores, read_picture
-from .look_measures import MEASURES, measures
+from .look_attributes import attributes
+from .look_measures import MEASURES
 from .look_words import TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
 from .pictures import picture_vectors
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
+from .score_cache import ScoreCache, scores_folder
 from .stats import bootstrap_mean, paired_difference
 from .tables import Judgements
 
 TOP = 10
 MOST_LOST = 0.05  # of the subject's share: a row that loses more does not count
-AT_ONCE = 8  # pictures held at once
 Floats = npt.NDArray[np.float64]
 Vectors = npt.NDArray[np.float32]
 
@@ -60,6 +58,7 @@ class LookConfig:
     model: tuple[str, ...] = ()
     rewrite: tuple[str, ...] = ()
     beauty: tuple[float, ...] = (1.5,)  # of each attribute of the teacher; chosen on dev (decision 0022)
+    cache: str = ""  # folder of kept attributes; "": the user's, none: keep none
     seed: int = 0
     name: str = "look"
 
@@ -104,7 +103,8 @@ def measure(config: LookConfig, *, base: Encoder | None = None) -> Run:
         raise BeholderError(f"no word of the table is {config.only}", "at least one", "Leave --only out.")
     folder = config.pictures or config.table.parent
     vectors = _vectors(config, base, judged, config.embeddings)
-    second, first = _attributes(folder, judged.pictures, base, vectors)
+    cache = ScoreCache(scores_folder(config.cache))
+    second, first = attributes(folder, judged.pictures, base, vectors, cache)
     gallery = Gallery(np.stack([percentiles(column) for column in second.T], axis=1), _stems(judged))
     rows = _rows(config, base, words, judged, vectors, first, gallery)
     return Run(
@@ -255,26 +255,6 @@ def _vectors(config: LookConfig, encoder: Encoder, judged: Judgements, embedding
     folder = config.pictures or config.table.parent
     found = picture_vectors(folder, judged.pictures, encoder, EmbedConfig(model=encoder.record.name), embeddings)
     return np.asarray(found / np.linalg.norm(found, axis=1, keepdims=True), np.float32)
-
-
-def _attributes(folder: Path, names: Sequence[str], base: Encoder, vectors: Vectors) -> tuple[Floats, Floats]:
-    """The second formulas (N, 6), and the scorers that the teacher applies (N, 6), both in MEASURES' order."""
-    scorers = {name: load_scorer(name) for name in MEASURES}
-    second = np.empty((len(names), len(MEASURES)))
-    first = np.empty_like(second)
-    columns = list(MEASURES)
-    with progress_line("pictures") as progress:
-        for at in range(0, len(names), AT_ONCE):
-            held = [read_picture(folder / name) for name in names[at : at + AT_ONCE]]
-            second[at : at + len(held)] = [measures(one) for one in held]
-            for scorer in of_pixels(list(scorers.values())):
-                first[at : at + len(held), columns.index(scorer.card.name)] = scorer.score_pictures(held)
-            progress(at + len(held), len(names))
-    for reader in of_vectors(list(scorers.values())):
-        own = reads_vectors(reader.card, base.record)
-        scores = reader.score_vectors(vectors) if own else picture_scores(reader, folder, list(names))
-        first[:, columns.index(reader.card.name)] = scores
-    return second, first
 
 
 def _top(scores: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:

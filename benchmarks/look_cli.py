@@ -22,6 +22,9 @@ def look(
     model: Annotated[list[str] | None, typer.Option(help="Another encoder, as a row (repeatable).")] = None,
     rewrite: Annotated[list[str] | None, typer.Option(help="Rewriter before the base, as a row (repeatable).")] = None,
     beauty: Annotated[list[float] | None, typer.Option(help="The teacher's weight (repeatable: a row each).")] = None,
+    cache: Annotated[
+        str, typer.Option(help="Folder of kept attributes; default: ~/.cache/beholder/scores; none.")
+    ] = "",
     seed: Seed = 0,
     name: Name = None,
     out: Out = None,
@@ -47,6 +50,7 @@ def look(
         model=tuple(model or ()),
         rewrite=tuple(rewrite or ()),
         beauty=tuple(beauty or LookConfig.beauty),
+        cache=cache,
         seed=seed,
         name=name_of_run(name, out, Path("look")),
     )

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks import look_attributes
 from benchmarks.look import Gallery, Look, LookConfig, counts, look_of, measure, numbers_of, signs
 from benchmarks.look_measures import (
     LOG_FLOOR,
@@ -17,6 +18,7 @@ from benchmarks.look_measures import (
     tonal_width,
 )
 from benchmarks.look_words import COLUMNS, TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
+from benchmarks.score_cache import ScoreCache
 from indexes.errors import BeholderError, FormatError
 
 
@@ -174,8 +176,9 @@ def test_wrong_options_are_told(tmp_path, options, message):
 
 
 @pytest.fixture
-def gallery(tmp_path):
+def gallery(tmp_path, monkeypatch):
     """24 grey pictures of growing brightness, all of a dog, and a table of one word."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     names = []
     for number in range(24):
         name = f"{number:02d}.png"
@@ -206,3 +209,42 @@ def test_too_few_pictures_are_told(corpus, tiny_model):
     config = LookConfig(corpus / "captions.tsv", splits=corpus / "splits.tsv", base=str(tiny_model))
     with pytest.raises(BeholderError, match="9 pictures"):
         measure(config)
+
+
+def test_attributes_are_measured_once_for_a_picture_whatever_it_is_called(gallery, tiny_model, monkeypatch):
+    def measured(**more):
+        path = gallery / "captions.tsv"
+        return measure(LookConfig(path, words=gallery / "words.tsv", base=str(tiny_model), **more)).numbers
+
+    plain_run, cached = measured(cache="none"), measured()
+    assert plain_run == cached
+    assert not (gallery / "none").exists()
+    assert len(list((gallery / "cache" / "beholder" / "scores").glob("second-*.parquet"))) == 6
+    seen = []
+    real = look_attributes.measures
+    monkeypatch.setattr(look_attributes, "measures", lambda picture: seen.append(picture.shape) or real(picture))
+    assert measured() == cached
+    assert seen == [(64, 64, 3)], "the probe alone"
+    (gallery / "00.png").rename(gallery / "24.png")
+    Image.fromarray(plain((7, 70, 7), (30, 30))).save(gallery / "00.png")
+    table = (gallery / "captions.tsv").read_text()
+    (gallery / "captions.tsv").write_text(table + "24.png\ta dog\tval\n")
+    assert measured() != cached
+    assert seen[2:] == [(30, 30, 3)], "the probe again, and the new picture; the renamed one is known"
+
+
+def test_another_formula_finds_nothing_kept(monkeypatch):
+    before = look_attributes.second_fingerprint()
+    monkeypatch.setattr("benchmarks.look_measures.JPEG_QUALITY", 80)
+    assert look_attributes.second_fingerprint() != before
+
+
+def test_a_damaged_cache_is_told_with_its_file(tmp_path):
+    cache = ScoreCache(tmp_path)
+    cache.keep("warmth", "f" * 64, {}, {"a" * 64: 1.5})
+    cache.keep("warmth", "f" * 64, {}, {"b" * 64: 2.5})
+    assert cache.known("warmth", "f" * 64) == {"a" * 64: 1.5, "b" * 64: 2.5}
+    assert cache.known("warmth", "e" * 64) == ScoreCache(None).known("warmth", "f" * 64) == {}
+    next(tmp_path.glob("*.parquet")).write_bytes(b"PAR1")
+    with pytest.raises(FormatError, match="warmth-ffff"):
+        cache.known("warmth", "f" * 64)
