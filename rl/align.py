@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.manifest import write_json_atomic
 from indexes.shards import EncoderRecord
-from retrieval.encoders import Encoder, check_device, load_encoder
+from retrieval.encoder import Encoder
+from retrieval.encoders import check_device, load_encoder
 
 from .align_config import AlignConfig
 from .processes import Rank0First, join_processes
@@ -20,8 +21,10 @@ from .processes import Rank0First, join_processes
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .align_data import AlignData, Collator
+    from .align_batches import Collator
+    from .align_data import AlignData
     from .align_model import AlignModel
+    from .augment import ImageReference
     from .retention import Figures, Measure
 
 Say = Callable[[str], None]
@@ -51,6 +54,7 @@ class Prepared:
     measured: Measure
     collator: Collator
     scale: float  # 1 / temperature
+    still: ImageReference | None = None  # of pictures that are changed at random
 
 
 def align(
@@ -72,7 +76,7 @@ def align(
     """
     from safetensors.torch import load_file
 
-    from .align_data import Plan
+    from .align_batches import Plan
     from .align_trainer import BEST, AlignTrainer, last_checkpoint
     from .checkpoint_folder import write_checkpoint_folder
     from .interpolate import choose, sweep
@@ -108,6 +112,7 @@ def align(
         config,
         run,
         scale=ready.scale,
+        still=ready.still,
         budget=budget,
         measure=measure,
         say=say,
@@ -149,12 +154,15 @@ def align(
 
 def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Prepared:
     """Reads the tables, loads the base, and computes once what stays: pictures, frozen texts, reference logits."""
+    import numpy as np
     import torch
 
-    from .align_data import Collator, read_data, tokens_of
+    from .align_batches import Augment, Collator, tokens_of
+    from .align_data import read_data
     from .align_model import AlignModel
     from .align_states import picture_states
-    from .anchors import base_anchors
+    from .anchors import Rows, base_anchors
+    from .augment import ImageReference
     from .retention import Measure, reference_logits
 
     check_device(config.device)
@@ -182,8 +190,13 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     reference = reference_logits(measured, model, contents.train, scale)
     with Rank0First(*join_processes(config.device)):
         anchors = base_anchors(config, contents, measured, model, record, cache, say) if config.anchor_weight else None
-    collator = Collator(contents, texts, pictures, reference, anchors, once=config.trains_image)
-    return Prepared(encoder, record, contents, model, measured, collator, scale)
+    augment, still = None, None
+    if config.augment:
+        numbers = np.unique([one.query for one in contents.train]).astype(np.int64)
+        queries = Rows(numbers, torch.from_numpy(measured.text_vectors(model, numbers)))
+        augment, still = Augment(config.augment, config.seed, queries), ImageReference(encoder)
+    collator = Collator(contents, texts, pictures, reference, anchors, augment, once=config.trains_image)
+    return Prepared(encoder, record, contents, model, measured, collator, scale, still)
 
 
 def _features(model: AlignModel, tokens: Tensor, texts: list[str], fingerprint: str, cache: Path, say: Say) -> Tensor:

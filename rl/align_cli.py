@@ -13,6 +13,7 @@ import typer
 from indexes.errors import BeholderError
 
 from .align_config import LABELS, LOSSES, TOWERS, AlignConfig
+from .augment import AUGMENTATIONS
 
 HELP = {
     "base": "Encoder to tune: a model in the box, a folder, or a name of open_clip.",
@@ -23,13 +24,14 @@ HELP = {
     "text_lr": "Learning rate of the text tower; 0 tunes its head alone.",
     "image_lr": "Learning rate of the image tower.",
     "head_lr": "Learning rate of the heads.",
+    "augment": f"Change pictures at random, where the image tower trains: {', '.join(AUGMENTATIONS)}; may be repeated.",
     "layer_decay": "A block's learning rate over that of the block above.",
     "lora_rank": "Above 0: low-rank adapters in place of the towers' weights.",
     "loss": f"Of preferences: {', '.join(LOSSES)}.",
     "beta": "Strength, multiplies logits.",
     "smoothing": "Of the preference labels.",
     "temperature": "Frozen; 0 is the base's own.",
-    "labels": f"{' or '.join(LABELS)} (a control).",
+    "labels": f"{', '.join(LABELS)}; the latter two are controls.",
     "contrastive_weight": "Of the pre-training term that holds what the encoder knows.",
     "contrastive_batch": "Captioned pictures in a step.",
     "anchor_weight": "Of the squared distance of captions' vectors to the base's: holds them, at less cost.",

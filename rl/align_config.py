@@ -7,9 +7,11 @@ from typing import Any
 
 from indexes.errors import BeholderError
 
+from .augment import AUGMENTATIONS
+
 TOWERS = ("text", "image", "both")
 LOSSES = ("ranked-dpo", "hinge", "ipo", "plackett-luce", "list-mle", "lipo-lambda")
-LABELS = ("teacher", "shuffled")
+LABELS = ("teacher", "shuffled", "random")
 OF_INDEX = "index"  # as a source of captions: those that the items carry
 
 
@@ -31,6 +33,7 @@ class AlignConfig:
     layer_decay: float = 0.8  # a block's learning rate over that of the block above it
     frozen_blocks: int = 0  # lowest blocks of a ViT image tower that stay: what they give is computed once
     weight_decay: float = 0.05
+    augment: tuple[str, ...] = ()  # of rl/augment.py, for a trained image tower; the reference sees the same pictures
     tower_dropout: bool = False  # dropout inside the towers; the reference has none
     drop_input: float = 0.0  # dropout before the heads' first and later layers
     drop_hidden: float = 0.0
@@ -41,7 +44,7 @@ class AlignConfig:
     beta: float = 0.5  # multiplies logits, cosine / temperature
     smoothing: float = 0.1  # of the preference labels (ranked-dpo)
     temperature: float = 0.0  # frozen; 0 = the base's own
-    labels: str = "teacher"  # shuffled: a control, the pictures of each list in random order
+    labels: str = "teacher"  # controls: shuffled, a list's pictures in random order; random, pictures of any lists
 
     contrastive_weight: float = 1.0  # of the pre-training term; 0 leaves it out
     contrastive_batch: int = 512  # captioned pictures beside the queries of a step
@@ -73,6 +76,12 @@ class AlignConfig:
         for name, known in (("towers", TOWERS), ("loss", LOSSES), ("labels", LABELS)):
             if getattr(self, name) not in known:
                 wrong.append(f"{name} {getattr(self, name)!r} is none of {', '.join(known)}")
+        if not set(self.augment) <= set(AUGMENTATIONS):
+            wrong.append(f"augment {', '.join(self.augment)} is not of {', '.join(AUGMENTATIONS)}")
+        if self.augment and not self.trains_image:
+            wrong.append("augmentation, but no image tower that trains")
+        if self.augment and self.frozen_blocks:
+            wrong.append("augmentation, but frozen_blocks, whose states are computed once")
         if self.precision not in ("auto", "fp32", "bf16"):
             wrong.append(f"precision {self.precision!r} is none of auto, fp32, bf16")
         for name in ("steps", "queries", "accumulate", "evaluate_every", "patience", "contrastive_batch"):

@@ -1,35 +1,24 @@
-"""What an alignment step learns from: preference lists with their queries, captioned pictures beside them.
-
-Everything is drawn from (seed, place in the run) alone, so that resuming, micro-batches and processes change nothing
-of what a step holds.
-"""
+"""What an alignment run learns from: preference lists with their queries, captioned pictures beside them."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder
 
 from .align_config import OF_INDEX, AlignConfig
 from .align_pictures import Folder, Gallery, Say, rows_of_examples
 from .captions import read_source
 from .preferences import PreferenceList, read_preferences, refuse_evaluation
 
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from .anchors import Anchors
-
-LISTS, CAPTIONS, WORDS, LABELS = 1, 2, 3, 4  # streams of random numbers
+LISTS, CAPTIONS, WORDS, LABELS, PICTURES = 1, 2, 3, 4, 5  # streams of random numbers of a run
 
 
 @dataclass(frozen=True)
@@ -112,8 +101,8 @@ def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> 
         found = f"none of {len(train):,} lists can be learnt from{told}"
         raise BeholderError(found, "lists over the pictures of --pictures", "Name the folders that hold them.")
     say(f"{len(train_lists):,} lists to learn from, {len(dev_lists):,} to choose by{told}")
-    if config.labels == "shuffled":
-        train_lists = [_shuffled(one, config.seed, place) for place, one in enumerate(train_lists)]
+    if config.labels != "teacher":
+        train_lists = without_teacher(train_lists, config.labels, config.seed)
 
     captioned = _captioned(config, data, gallery, number, evaluation) if config.uses_captions else []
     kept = _kept(config, data, gallery, number)
@@ -137,9 +126,18 @@ def _in_dev(query: str, share: float) -> bool:
     return int.from_bytes(hashlib.sha256(query.strip().lower().encode()).digest()[:8]) < share * 2**64
 
 
-def _shuffled(one: RankedList, seed: int, place: int) -> RankedList:
-    order = np.random.default_rng((seed, LABELS, place)).permutation(len(one.pictures))
-    return RankedList(one.query, one.pictures[order], one.prefer, one.chains, one.levels)
+def without_teacher(lists: Sequence[RankedList], labels: str, seed: int) -> list[RankedList]:
+    """Controls with the same queries and pairs: "shuffled" puts each list's own pictures into a random order, "random"
+    puts any pictures of the lists in their place."""
+    pool = np.unique(np.concatenate([one.pictures for one in lists]))
+    made = []
+    for place, one in enumerate(lists):
+        generator, size = np.random.default_rng((seed, LABELS, place)), len(one.pictures)
+        drawn = (
+            generator.choice(pool, size, replace=False) if labels == "random" else generator.permutation(one.pictures)
+        )
+        made.append(RankedList(one.query, drawn, one.prefer, one.chains, one.levels))
+    return made
 
 
 def _captioned(
@@ -182,115 +180,3 @@ def _root(data: Path | None, source: str) -> Path:
             f"the source {source} is under no folder", "--data FOLDER or BEHOLDER_DATA", "Name the folder."
         )
     return data or Path("/")
-
-
-class Plan:
-    """The examples of a run in order: place n belongs to step n // queries. A map-style dataset of steps * queries."""
-
-    def __init__(self, config: AlignConfig, data: AlignData) -> None:
-        self.config, self.lists, self.captioned = config, len(data.train), data.captioned
-        self.beside = config.contrastive_batch // config.queries if config.uses_captions else 0
-        if self.beside and len(self.captioned) < config.contrastive_batch:
-            found = f"{len(self.captioned)} captioned pictures"
-            raise BeholderError(found, f"at least --contrastive-batch {config.contrastive_batch}", "Lower it.")
-        self._order = lru_cache(maxsize=4)(self._permutation)
-
-    def __len__(self) -> int:
-        return self.config.steps * self.config.queries
-
-    def __getitem__(self, place: int) -> tuple[int, list[tuple[int, int]]]:
-        """The number of a list; (captioned picture, text) pairs beside it."""
-        epoch, row = divmod(place, self.lists)
-        generator = np.random.default_rng((self.config.seed, WORDS, place))
-        beside = []
-        # Whole steps of an epoch only, so that no picture meets itself in a batch
-        per_epoch = len(self.captioned) // max(1, self.config.contrastive_batch) * self.config.contrastive_batch
-        for at in range(place * self.beside, (place + 1) * self.beside):
-            turn, seat = divmod(at, per_epoch)
-            example = int(self._order(CAPTIONS, turn, len(self.captioned))[seat])
-            beside.append((example, int(generator.choice(self.captioned[example].captions))))
-        return int(self._order(LISTS, epoch, self.lists)[row]), beside
-
-    def _permutation(self, stream: int, epoch: int, size: int) -> NDArray[np.int64]:
-        return np.random.default_rng((self.config.seed, stream, epoch)).permutation(size)
-
-
-class Collator:
-    """Places of a plan to the tensors of a (micro-)batch.
-
-    `texts` is LongTensor (T, context) of token ids, or float (T, F) of features where the text tower is frozen;
-    `pictures` float (N, D) vectors, or uint8 (N, S, S, 3) pixels where the image tower trains. The batch holds
-    texts (B + C, ...), queries first; pictures of the lists, of which list_pictures (B, L) are the places, then those
-    of the C captions; prefer (B, L, L), levels (B, L), chains (B, c, n), reference (B, L) logits; keys (C,); labels
-    (B,), which count queries for the trainer (-100: a query without pairs); with anchors, anchor_texts and
-    anchor_pictures (C, D), each for a tower that trains.
-    """
-
-    def __init__(
-        self,
-        data: AlignData,
-        texts: Tensor,
-        pictures: NDArray[Any],
-        reference: list[NDArray[np.float32]],
-        anchors: Anchors | None = None,
-        *,
-        once: bool,
-    ) -> None:
-        self.data, self.texts, self.pictures, self.reference = data, texts, pictures, reference
-        self.anchors = anchors
-        self.once = once  # each picture of a batch once: pixels are dear, vectors are not
-
-    def __call__(self, places: Sequence[tuple[int, list[tuple[int, int]]]]) -> dict[str, Tensor]:
-        import torch
-
-        lists = [self.data.train[number] for number, _ in places]
-        beside = [pair for _, pairs in places for pair in pairs]
-        captioned = [self.data.captioned[example] for example, _ in beside]
-        batch = padded(lists)
-        rows = np.concatenate([batch.pop("rows").ravel(), np.array([one.picture for one in captioned], np.int64)])
-        if self.once:
-            rows, seats = np.unique(rows, return_inverse=True)
-        else:
-            seats = np.arange(len(rows))
-        size = batch["prefer"].shape[:2]
-        length = size[1]
-        reference = np.zeros(size, np.float32)
-        for row, (number, _) in enumerate(places):
-            reference[row, : len(self.reference[number])] = self.reference[number]
-        texts = np.array([one.query for one in lists] + [text for _, text in beside], np.int64)
-        split = len(lists) * length
-        batch["list_pictures"] = seats[:split].reshape(size)
-        batch["caption_pictures"] = seats[split:]
-        batch["reference"] = reference
-        batch["keys"] = np.array([one.key for one in captioned], np.int64)
-        batch["labels"] = np.where(batch["prefer"].any((1, 2)), 1, -100)
-        tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in batch.items()}
-        tensors["texts"] = self.texts[torch.from_numpy(texts)]
-        tensors["pictures"] = torch.from_numpy(np.array(self.pictures[rows]))
-        if self.anchors is not None:
-            said = [text for _, text in beside]
-            tensors |= self.anchors.of(said, [one.picture for one in captioned])
-        return tensors
-
-
-def padded(lists: Sequence[RankedList]) -> dict[str, NDArray[Any]]:
-    """rows, levels (B, L), prefer (B, L, L), chains (B, c, n; -1 after the end) of lists; padding has no preference."""
-    size, length = len(lists), max(len(one.pictures) for one in lists)
-    chains = max(1, max(len(one.chains) for one in lists))
-    longest = max([2, *(len(chain) for one in lists for chain in one.chains)])
-    rows, levels = np.zeros((size, length), np.int64), np.zeros((size, length), np.float32)
-    prefer = np.zeros((size, length, length), bool)
-    places = np.full((size, chains, longest), -1, np.int64)
-    for row, one in enumerate(lists):
-        count = len(one.pictures)
-        rows[row, :count], levels[row, :count], prefer[row, :count, :count] = one.pictures, one.levels, one.prefer
-        for number, chain in enumerate(one.chains):
-            places[row, number, : len(chain)] = chain
-    return {"rows": rows, "levels": levels, "prefer": prefer, "chains": places}
-
-
-def tokens_of(encoder: Encoder, texts: Sequence[str]) -> Tensor:
-    """LongTensor (T, context)."""
-    import torch
-
-    return torch.cat([encoder.tokenize(texts[at : at + 1024]) for at in range(0, len(texts), 1024)])

@@ -15,7 +15,7 @@ from indexes.errors import BeholderError, FormatError
 from indexes.manifest import publish, read_kind
 from indexes.search import Index, load_index
 from indexes.shards import EMBEDDINGS, Embeddings
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 
 from .captions import Example
 from .features import cache_name, compute_once
@@ -101,11 +101,6 @@ class Gallery:
 
     def row(self, sha256: str) -> int:
         return self._rows.setdefault(sha256, len(self._rows))
-
-    def sha256s(self, rows: Sequence[int]) -> list[str]:
-        """Of pictures by their rows."""
-        names = list(self._rows)
-        return [names[row] for row in rows]
 
     def rows_of_files(self, files: Iterable[Path]) -> list[int]:
         """Rows of pictures by their files, which are hashed."""

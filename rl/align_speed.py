@@ -31,7 +31,7 @@ def measure_speed(
     import torch
 
     from .align import prepare
-    from .align_data import Plan
+    from .align_batches import Plan
     from .align_trainer import AlignTrainer
     from .retention import Budget
 
@@ -45,6 +45,7 @@ def measure_speed(
         config,
         cache / "run",
         scale=ready.scale,
+        still=ready.still,
         budget=Budget({}, 0),
         measure=dict,
         say=say,

@@ -32,8 +32,9 @@ from .retention import Budget, Figures, better, over_budget
 from .schedule import cycles
 
 if TYPE_CHECKING:
-    from .align_data import Collator, Plan
+    from .align_batches import Collator, Plan
     from .align_model import AlignModel
+    from .augment import ImageReference
 
 BEST, HISTORY, WEIGHTS, DONE = "best.safetensors", "evaluations.json", "trained.safetensors", "complete"
 
@@ -55,6 +56,7 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         run: Path,
         *,
         scale: float,
+        still: ImageReference | None,
         budget: Budget,
         measure: Callable[[], Figures],
         say: Callable[[str], None],
@@ -72,7 +74,7 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         )
         self.model_accepts_loss_kwargs = True  # have the Trainer count the queries of a step over all its parts
         self.config, self.run, self.scale, self.budget = config, run, scale, budget
-        self.measure, self.say, self.select = measure, say, select
+        self.measure, self.say, self.select, self.still = measure, say, select, still
         self.history: list[dict[str, Any]] = _read_history(run)
         self._sums: dict[str, Tensor] = {}
         self._added = 0
@@ -90,6 +92,8 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         config, prefer, world = self.config, inputs["prefer"], self.accelerator.num_processes
         texts, pictures = model(inputs["texts"], inputs["pictures"])
         queries, captions = texts.split([len(prefer), len(texts) - len(prefer)])
+        if self.still is not None:
+            inputs = {**inputs, **self._as_changed(inputs)}
         policy = self.scale * torch.einsum("bd,bld->bl", queries, pictures[inputs["list_pictures"]])
         per_query = preference_loss(config, policy, inputs)
         count = None if num_items_in_batch is None else float(num_items_in_batch)
@@ -118,6 +122,13 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
         self._add(shown)
         self._added += 1
         return (loss, {}) if return_outputs else loss
+
+    def _as_changed(self, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The reference's logits, and the anchors, of the pictures as this batch has them."""
+        assert self.still is not None
+        seen = self.still(inputs["pictures"])
+        logits = self.scale * torch.einsum("bd,bld->bl", inputs["base_queries"], seen[inputs["list_pictures"]])
+        return {"reference": logits, "anchor_pictures": seen[inputs["caption_pictures"]]}
 
     def _add(self, figures: dict[str, Tensor]) -> None:
         for name, value in figures.items():

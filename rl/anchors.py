@@ -72,7 +72,8 @@ def base_anchors(
         texts = Rows(numbers, texts_once(path, tokens, lambda some: model.eval().text_vectors(some.to(device))))
     if config.trains_image:
         numbers = np.unique([one.picture for one in data.captioned]).astype(np.int64)
-        path = cache / cache_name("anchors", record.image_fingerprint, data.gallery.sha256s(numbers.tolist()))
+        names = data.gallery.names()
+        path = cache / cache_name("anchors", record.image_fingerprint, [names[row] for row in numbers])
         if not path.is_file():
             say(f"the anchor: reading {len(numbers):,} pictures once by the base")
         kept = compute_once(

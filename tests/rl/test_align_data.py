@@ -13,7 +13,8 @@ from indexes.shards import Embeddings
 from retrieval.encoders import load_encoder
 from rl import align_pictures
 from rl.align import prepare
-from rl.align_data import Plan, padded, read_data
+from rl.align_batches import Plan, padded
+from rl.align_data import read_data
 from rl.preferences import PreferenceList, read_preferences, write_preferences
 
 
@@ -37,10 +38,10 @@ def test_steps_hold_whole_epochs_of_lists_and_captions(tmp_path: Path, tiny_mode
     plan = Plan(config, data)
     drawn = [plan[place] for place in range(len(plan))]
     count = len(data.train)
-    assert sorted(number for number, _ in drawn[:count]) == list(range(count))
-    beside = [example for _, pairs in drawn for example, _ in pairs]
+    assert sorted(number for number, _, _ in drawn[:count]) == list(range(count))
+    beside = [example for _, pairs, _ in drawn for example, _ in pairs]
     assert sorted(beside[: len(data.captioned)]) == list(range(len(data.captioned)))
-    assert all(text in data.captioned[example].captions for _, pairs in drawn for example, text in pairs)
+    assert all(text in data.captioned[example].captions for _, pairs, _ in drawn for example, text in pairs)
     assert drawn == [Plan(config, data)[place] for place in range(len(plan))]
 
 
@@ -160,3 +161,19 @@ def test_lists_need_what_their_loss_reads(tmp_path: Path, tiny_model: Path, tiny
             read_data(
                 replace(config, loss=loss, preferences=str(tmp_path / "bare.parquet")), None, tmp_path / "c", quiet
             )
+
+
+def test_random_labels_take_pictures_of_any_list(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    """Each picture once, queries and pairs as they were, by the seed."""
+    config = make_run(tmp_path, tiny_model, tiny_captions)
+    plain = read_data(config, None, tmp_path / "cache", quiet).train
+    drawn = read_data(replace(config, labels="random"), None, tmp_path / "cache", quiet).train
+    other = read_data(replace(config, labels="random", seed=1), None, tmp_path / "cache", quiet).train
+    assert any(set(a.pictures) != set(b.pictures) for a, b in zip(plain, drawn, strict=True))
+    assert any((a.pictures != b.pictures).any() for a, b in zip(other, drawn, strict=True))
+    pool = {row for one in plain for row in one.pictures}
+    for a, b in zip(plain, drawn, strict=True):
+        assert len(set(b.pictures)) == len(a.pictures)
+        assert set(b.pictures) <= pool
+        assert a.query == b.query
+        np.testing.assert_array_equal(a.prefer, b.prefer)
