@@ -31,3 +31,12 @@ def finish(run: "Run", out: Path | None, as_json: bool) -> None:
         write_run(out, run)
         print(f"wrote {out}", file=sys.stderr)
     typer.echo(json.dumps(run.to_dict(), indent=1, ensure_ascii=False) if as_json else render(run).rstrip())
+
+
+def draw(out: Path, kind: str, svg: str) -> None:
+    """Writes a plot beside the run `out`: NAME.svg, or NAME-KIND.svg."""
+    from indexes.manifest import write_bytes_atomic
+
+    path = out.with_name(f"{out.stem}-{kind}.svg" if kind else f"{out.stem}.svg")
+    write_bytes_atomic(path, svg.encode())
+    print(f"wrote {path}", file=sys.stderr)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Json, Name, Out, Seed, finish, name_of_run
+from .options import Device, Json, Name, Out, Seed, draw, finish, name_of_run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,20 +49,36 @@ def speed_search(
     batch: Annotated[list[int] | None, typer.Option(help="Queries per call (repeatable); else 1 and 64.")] = None,
     k: Annotated[int, typer.Option("-k", help="Results per query.")] = 10,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 5,
+    index: Annotated[
+        Path | None, typer.Option(help="INDEX of pictures: whole searches, stage by stage, instead of vectors.")
+    ] = None,
+    texts: Annotated[Path | None, typer.Option(help="Text queries for --index, one a line.")] = None,
+    model: Annotated[str | None, typer.Option(help="Encoder of --texts; else the index's own.")] = None,
     seed: Seed = 0,
     name: Name = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Queries/s of our flat search against FAISS's own IndexFlatIP with its defaults, in one process.
+    """Queries/s of our flat search against FAISS's IndexFlatIP; or, of a real index, the latency of each stage.
+
+    With --index and --out NAME.json the stages are drawn as NAME.svg, those of the command as NAME-command.svg.
 
     Example: beholder bench speed search --count 100000 --width 256 --batch 1 --batch 64
+
+    Example: beholder bench speed search --index pictures.index --texts queries.txt
     """
     from .speed_search import SpeedSearchConfig, measure
 
-    run_name = name_of_run(name, out, Path("speed-search"))
-    config = SpeedSearchConfig(count, width, tuple(batch or (1, 64)), k, repeats, seed, run_name)
-    finish(measure(config), out, as_json)
+    run_name, asked = name_of_run(name, out, Path("speed-search")), (index, texts, model)
+    config = SpeedSearchConfig(count, width, tuple(batch or ()), k, repeats, *asked, seed, run_name)
+    run = measure(config)
+    finish(run, out, as_json)
+    if out is not None and index is not None:
+        from .plots import bar_plot
+        from .speed_stages import bars
+
+        for kind, found in bars(run).items():
+            draw(out, kind, bar_plot(found, "ms a query" if not kind else "ms"))
 
 
 @app.command("index")

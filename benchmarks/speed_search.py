@@ -1,5 +1,5 @@
 """`bench speed search`: queries/s of our flat index against FAISS's IndexFlatIP as it comes, in turns in
-one process.
+one process. With an INDEX of pictures and texts: the latency of whole searches, by stage (speed_stages.py).
 
 Both search the same vectors: what the shards hold (float16), which the peer gets as float32. The peer runs
 with the threads and the BLAS threshold that FAISS had when it was imported; ours sets its own.
@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from indexes.errors import BeholderError
-from indexes.manifest import record_file
+from indexes.manifest import record_file, sha256_file
 from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
 
 from .metrics import knn_recall
@@ -35,9 +35,12 @@ class SpeedSearchConfig:
 
     count: int = 100_000
     width: int = 256
-    batch: tuple[int, ...] = (1, 64)
+    batch: tuple[int, ...] = ()  # queries in a call; none: 1 and 64, or 1 through an INDEX
     k: int = 10
     repeats: int = 5
+    index: Path | None = None  # an INDEX of pictures: whole searches by stage, instead of vectors
+    texts: Path | None = None  # text queries for it, one a line
+    model: str | None = None  # encoder of the texts; None = the index's own
     seed: int = 0
     name: str = "speed-search"
 
@@ -46,8 +49,14 @@ class SpeedSearchConfig:
             f"{name} {getattr(self, name)}" for name in ("count", "width", "k", "repeats") if getattr(self, name) < 1
         ]
         wrong += [f"batch {size}" for size in self.batch if size < 1]
+        if (self.index is None) != (self.texts is None) or (self.model is not None and self.index is None):
+            wrong.append("index, texts and model go together")
         if wrong:
             raise BeholderError(", ".join(wrong), "numbers from 1", "Correct the options.")
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        return self.batch or ((1, 64) if self.index is None else (1,))
 
 
 def clustered(count: int, width: int, generator: np.random.Generator) -> npt.NDArray[np.float32]:
@@ -61,13 +70,16 @@ def clustered(count: int, width: int, generator: np.random.Generator) -> npt.NDA
 
 
 def measure(config: SpeedSearchConfig) -> Run:
-    """The run record: median queries/s of both sides per batch size, and the ratio within each repeat."""
+    """The run record: median queries/s of both sides per batch size, and the ratio within each repeat; through an
+    INDEX, ms a query by stage."""
+    if config.index is not None and config.texts is not None:
+        return _stages(config, config.index, config.texts)
     import faiss
 
     default_threads = faiss.omp_get_max_threads()  # before anything of ours has run in this process
     default_threshold = faiss.cvar.distance_compute_blas_threshold
     generator = np.random.default_rng(config.seed)
-    centres_and_rows = clustered(config.count + 64 * max(config.batch), config.width, generator)
+    centres_and_rows = clustered(config.count + 64 * max(config.sizes), config.width, generator)
     vectors, queries = centres_and_rows[: config.count].astype(np.float16), centres_and_rows[config.count :]
     peer = faiss.IndexFlatIP(config.width)
     peer.add(vectors.astype(np.float32))
@@ -84,7 +96,7 @@ def measure(config: SpeedSearchConfig) -> Run:
         def ours(batch: npt.NDArray[np.float32]) -> Any:
             return index.search(batch, config.k).ids
 
-        for size in config.batch:
+        for size in config.sizes:
             agreement.append(float(knn_recall(ours(queries[:size]), as_faiss_comes(queries[:size]), config.k).mean()))
             rates = [
                 (rate(ours, queries, size, TURN_S), rate(as_faiss_comes, queries, size, TURN_S))
@@ -111,6 +123,41 @@ def measure(config: SpeedSearchConfig) -> Run:
         notes=(
             f"Flat search, {config.count:,} x {config.width}, k = {config.k}; FAISS's IndexFlatIP by default "
             f"({default_threads} threads, BLAS threshold {default_threshold:,}), in turns in one process.",
+        ),
+    )
+
+
+def _stages(config: SpeedSearchConfig, index: Path, texts: Path) -> Run:
+    from retrieval.query_file import read_queries
+    from retrieval.searcher import open_searcher
+
+    from .speed_stages import CALLS, cold_numbers, warm_numbers
+
+    asked = read_queries(texts)
+    searcher = open_searcher(index, config.model)
+    numbers: dict[str, Number] = {}
+    for size in config.sizes:
+        numbers |= warm_numbers(searcher, asked, size, config.k, config.repeats)
+    numbers |= cold_numbers(index, asked, config.k, config.repeats, config.model)
+    return Run(
+        name=config.name,
+        command=command_of("bench speed search", config),
+        machine=describe_machine(),
+        seed=config.seed,
+        data={
+            "pictures": len(searcher.index),
+            "factory": searcher.index.manifest.factory,
+            "texts": len(asked),
+            "texts_sha256": sha256_file(texts),
+            "encoder": Path(searcher.encoder.text_encoder().record.name).name,
+        },
+        numbers=numbers,
+        notes=(
+            f"{len(searcher.index):,} pictures, {searcher.index.manifest.factory}, k = {config.k}; milliseconds a "
+            f"query. Batches: in an open process, the median of {CALLS} calls ({CALLS // 10} of batches from 10) in "
+            "each repeat; encode is tokenising and the text tower, format the lines of --json. command: a process of "
+            "its own, its stages as --explain tells them; start is Python and the command line, open the index, the "
+            "rest what comes before and after.",
         ),
     )
 
