@@ -173,7 +173,7 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     torch.manual_seed(config.seed)  # of adapters and dropout
     encoder = load_encoder(config.base, config.device)
     record = encoder.record
-    contents = read_data(config, data, cache, say)
+    contents = read_data(config, data, cache, say, record.image_fingerprint)
     model = AlignModel(encoder, config)
     scale = 1 / config.temperature if config.temperature else float(encoder.model.logit_scale.detach().exp())
     texts = tokens_of(encoder, contents.texts)

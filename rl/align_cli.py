@@ -19,6 +19,7 @@ HELP = {
     "base": "Encoder to tune: a model in the box, a folder, or a name of open_clip.",
     "pictures": "INDEX or EMBEDDINGS folder that holds pictures; may be repeated.",
     "dev_preferences": "Table to measure and choose by; default: a share of the queries.",
+    "any_teacher": "Take lists of a cascade over another encoder's index.",
     "dev_share": "Share of the queries kept for that, by their words.",
     "towers": f"What is tuned: {', '.join(TOWERS)}. With text, no picture is embedded again.",
     "text_lr": "Learning rate of the text tower; 0 tunes its head alone.",

@@ -25,6 +25,7 @@ class AlignConfig:
     pictures: tuple[str, ...] = ()  # INDEX or EMBEDDINGS folders, in which the pictures' vectors are found by sha256
     dev_preferences: str = ""  # lists to measure and choose by; empty: dev_share of the table's queries
     dev_share: float = 0.1
+    any_teacher: bool = False  # take lists that the cascade made over another encoder's index, too
 
     towers: str = "text"
     text_lr: float = 2e-5  # 0 freezes the tower: its features are then computed once and only the head trains

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,8 +63,11 @@ class AlignData:
     rejected: dict[str, int]
 
 
-def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> AlignData:
-    """Reads the tables of a run; `data` holds the sources of captions. Raises BeholderError where no list is left."""
+def read_data(
+    config: AlignConfig, data: Path | None, cache: Path, say: Say, fingerprint: str | None = None
+) -> AlignData:
+    """Reads the tables of a run; `data` holds the sources of captions. Raises BeholderError where no list is left, and
+    for lists that a cascade made over pictures of another encoder than the base's `fingerprint`."""
     gallery = Gallery([Folder.open(Path(folder)) for folder in config.pictures], cache)
     texts: dict[str, int] = {}
     rejected: dict[str, int] = {}
@@ -87,11 +90,17 @@ def read_data(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> 
     from benchmarks.evaluation import evaluation_pictures
 
     evaluation = set(evaluation_pictures())
-    lists = read_preferences(Path(config.preferences)).lists
-    refuse_evaluation(lists, evaluation)
+
+    def lists_of(name: str) -> tuple[PreferenceList, ...]:
+        table = read_preferences(Path(name))
+        refuse_evaluation(table.lists, evaluation)
+        if not config.any_teacher:
+            _check_teacher(name, table.origin, fingerprint)
+        return table.lists
+
+    lists = lists_of(config.preferences)
     if config.dev_preferences:
-        train, dev = lists, read_preferences(Path(config.dev_preferences)).lists
-        refuse_evaluation(dev, evaluation)
+        train, dev = lists, lists_of(config.dev_preferences)
     else:
         train = tuple(one for one in lists if not _in_dev(one.query, config.dev_share))
         dev = tuple(one for one in lists if _in_dev(one.query, config.dev_share))
@@ -119,6 +128,17 @@ def _unusable(one: PreferenceList, config: AlignConfig, gallery: Gallery) -> str
     if config.loss == "lipo-lambda" and not one.levels:
         return "no levels"
     return ""
+
+
+def _check_teacher(name: str, origin: Mapping[str, Any], fingerprint: str | None) -> None:
+    """What people said holds for any encoder; what a cascade found holds for its own candidates."""
+    made_by = origin.get("image_fingerprint")
+    if origin.get("made") == "cascade" and fingerprint and made_by and made_by != fingerprint:
+        raise BeholderError(
+            f"the lists of {name} were made over pictures of {origin.get('encoder', 'an encoder')} ({made_by[:12]})",
+            f"{fingerprint[:12]}, the encoder that is tuned",
+            "Make them over an index of this encoder, or take them as they are with --any-teacher.",
+        )
 
 
 def _in_dev(query: str, share: float) -> bool:

@@ -1,4 +1,7 @@
-"""How much of a training step is ours: whole steps beside forward, backward and optimizer of the towers alone."""
+"""How much of a training step is ours: whole steps beside forward, backward and optimizer of the towers alone.
+
+A whole step holds collation, the losses, and a line of the log, which a run writes only every few steps.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from pathlib import Path
 from statistics import median
 
 from .align_config import AlignConfig
+
+WARM = 2  # steps that are not counted
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Speed:
 def measure_speed(
     config: AlignConfig, data: Path | None, cache: Path, repeats: int, say: Callable[[str], None]
 ) -> Speed:
-    """Times `repeats` steps each way, in turns so that both meet the same load, and takes medians."""
+    """Times `repeats` steps each way, by turns and in both orders so that both meet the same load; medians."""
     import torch
 
     from .align import prepare
@@ -35,7 +40,7 @@ def measure_speed(
     from .align_trainer import AlignTrainer
     from .retention import Budget
 
-    config = replace(config, steps=repeats + 2, accumulate=1, tensorboard=False)
+    config = replace(config, steps=repeats + WARM, accumulate=1, tensorboard=False)
     ready = prepare(config, data, cache, say)
     plan = Plan(config, ready.data)
     trainer = AlignTrainer(
@@ -60,8 +65,9 @@ def measure_speed(
         return ready.collator([plan[place] for place in places])
 
     def whole(step: int) -> None:
-        trainer.training_step(prepared, batch(step), torch.tensor(config.queries))
+        loss = trainer.training_step(prepared, batch(step), torch.tensor(config.queries))
         update()
+        trainer.log({"loss": float(loss)})
 
     def update() -> None:
         torch.nn.utils.clip_grad_norm_(model.parameters(), config.max_gradient)
@@ -76,18 +82,19 @@ def measure_speed(
         update()
 
     prepared = trainer.accelerator.prepare(model)
-    taken: tuple[list[float], list[float]] = ([], [])
-    for step in range(repeats + 2):
+    taken: dict[str, list[float]] = {"whole": [], "towers": []}
+    for step in range(repeats + WARM):
         held = batch(step)
-        began = time.perf_counter()
-        whole(step)
-        _wait(device.type)
-        middle = time.perf_counter()
-        towers(held)
-        _wait(device.type)
-        taken[0].append(middle - began)
-        taken[1].append(time.perf_counter() - middle)
-    return Speed(1 / median(taken[0][2:]), 1 / median(taken[1][2:]))
+        turns: list[tuple[str, Callable[[], None]]] = [
+            ("whole", lambda step=step: whole(step)),  # type: ignore[misc]
+            ("towers", lambda held=held: towers(held)),  # type: ignore[misc]
+        ]
+        for name, run in turns if step % 2 else turns[::-1]:
+            began = time.perf_counter()
+            run()
+            _wait(device.type)
+            taken[name].append(time.perf_counter() - began)
+    return Speed(1 / median(taken["whole"][WARM:]), 1 / median(taken["towers"][WARM:]))
 
 
 def _wait(device: str) -> None:

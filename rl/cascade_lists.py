@@ -4,6 +4,7 @@ Wen et al. 2024 (2406.09397), the teacher. Depth, mix, grid and which pairs coun
 is a field of the configuration, with our default. The student is given the query as it was typed.
 """
 
+import hashlib
 import json
 import shutil
 from collections import Counter
@@ -29,7 +30,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class CascadeConfig:
-    """How lists are made. Raises BeholderError that names every problem at once."""
+    """How lists are made. Raises BeholderError that names every problem at once.
+
+    Without scorers, and with one column, semantics are the only teacher: what the rewritten query finds, in its order.
+    """
 
     scorers: tuple[tuple[str, float], ...]  # (name, weight) of the aesthetic order; a negative weight turns one round
     rewrite: str = "none"  # as retrieval.rewrite reads it
@@ -40,13 +44,17 @@ class CascadeConfig:
     mix: float = 0.5  # share of aesthetics in the re-ranked order, 0 to 1
     variant: Variant = "rows-then-columns"  # which pairs count
     where: str | None = None  # only pictures for which this holds, as `search --where` has it
+    random: int = 0  # pictures beside the grid's, drawn from all that were not re-ranked: each below every one of these
+    seed: int = 0  # of these
 
     def __post_init__(self) -> None:
         wrong = [
             f"{name} {getattr(self, name)} (1 or more)" for name in ("u", "v", "stride") if getattr(self, name) < 1
         ]
-        if not self.scorers:
-            wrong.append("no scorer")
+        if not self.scorers and self.v > 1:
+            wrong.append("no scorer (semantics alone, as -v 1, need none)")
+        if self.random < 0:
+            wrong.append(f"random {self.random} (0 or more)")
         names = [name for name, _ in self.scorers]
         wrong += [f"scorer {name} twice" for name in sorted(set(names)) if names.count(name) > 1]
         wrong += [f"scorer {name} of weight {weight}" for name, weight in self.scorers if not weight]
@@ -54,9 +62,11 @@ class CascadeConfig:
             wrong.append(f"mix {self.mix} (0 to 1)")
         if self.variant not in VARIANTS:
             wrong.append(f"pairs {self.variant!r} ({', '.join(VARIANTS)})")
+        if self.v == 1 and self.variant == "rows" and not self.random:
+            wrong.append("pairs within rows of one picture")
         if not wrong and self.depth and self.depth < self.needed:
             wrong.append(f"depth {self.depth} (a {self.u} x {self.v} grid of stride {self.stride} needs {self.needed})")
-        if not wrong and self.u * self.v < 2:
+        if not wrong and self.u * self.v + self.random < 2:
             wrong.append("a grid of one picture")
         if wrong:
             raise BeholderError(f"lists from the cascade: {'; '.join(wrong)}")
@@ -87,6 +97,14 @@ def beauty_of(scores: Sequence[NDArray[Any]], weights: Sequence[float]) -> NDArr
     return np.asarray(np.sum(parts, axis=0) / sum(abs(weight) for weight in weights))
 
 
+def _above(prefer: NDArray[np.bool_], more: int) -> NDArray[np.bool_]:
+    """The preferences (n, n) with `more` pictures that are below every one of these, and on a level."""
+    size = len(prefer)
+    whole = np.zeros((size + more, size + more), bool)
+    whole[:size, :size], whole[:size, size:] = prefer, True
+    return whole
+
+
 class Cascade:
     """The teacher over an open index: `lists(queries)`; what gave no list is counted in `rejected`, by reason."""
 
@@ -99,11 +117,13 @@ class Cascade:
                 f"scorers it has ({', '.join(known) or 'none'})",
                 f"Example: beholder score INDEX --scorer {missing[0]}",
             )
-        if len(searcher.index) < config.needed:
-            raise BeholderError(f"{len(searcher.index)} pictures", f"{config.needed} for this grid", "Lower --stride.")
+        wanted = config.needed + config.random
+        if len(searcher.index) < wanted:
+            raise BeholderError(f"{len(searcher.index)} pictures", f"{wanted} for these lists", "Lower --stride.")
         self.searcher, self.config = searcher, config
         self.rejected: Counter[str] = Counter()
         self._allowed = None if config.where is None else searcher.matching(config.where)
+        self._drawn_from: NDArray[Any] | None = None  # sha256 of all pictures that may be in a list, when first needed
         self._scorer_names = [name for name, _ in config.scorers]
         self._weights = [weight for _, weight in config.scorers]
 
@@ -151,7 +171,7 @@ class Cascade:
         told: dict[str, Any],
     ) -> PreferenceList | None:
         config = self.config
-        known = ~np.isnan(np.stack(scores)).any(axis=0)
+        known = ~np.isnan(np.stack(scores)).any(axis=0) if scores else np.ones(len(hashes), bool)
         if not known.all():
             self.rejected["pictures without a score"] += int((~known).sum())
         _, first = np.unique(hashes, return_index=True)  # of copies only the one that is found first
@@ -159,21 +179,37 @@ class Cascade:
         if len(kept) < config.needed:
             self.rejected["queries with too few pictures"] += 1
             return None
-        beauty = beauty_of([rows[kept] for rows in scores], self._weights)
-        order = np.argsort(-mixed(relevance[kept], beauty, config.mix), kind="stable")
+        beauty = beauty_of([rows[kept] for rows in scores], self._weights) if scores else np.zeros(len(kept))
+        order = np.argsort(-mixed(relevance[kept], beauty, config.mix if scores else 0.0), kind="stable")
         cells = grid(beauty[order], config.u, config.v, config.stride)
         if cells is None:  # cannot be: there are as many as are needed
             raise BeholderError(f"{len(order)} pictures", f"{config.needed}")
-        better, worse = pairs_of(grid_prefer(config.u, config.v, config.variant))
+        strangers = self._strangers(query, hashes[kept])
+        better, worse = pairs_of(_above(grid_prefer(config.u, config.v, config.variant), len(strangers)))
         ranks = kept[order[cells.reshape(-1)]]  # places in the retriever's own order
         return PreferenceList(
             query=query,
-            pictures=tuple(hashes[ranks].tolist()),
+            pictures=(*hashes[ranks].tolist(), *strangers),
             better=tuple(better),
             worse=tuple(worse),
             chains=tuple(tuple(chain) for chain in grid_chains(config.u, config.v, config.variant)),
             provenance={**told, "ranks": ranks.tolist()},
         )
+
+    def _strangers(self, query: str, candidates: NDArray[Any]) -> list[str]:
+        """Pictures (sha256) drawn at random, by the query's words, from those that are no candidates."""
+        if not self.config.random:
+            return []
+        if self._drawn_from is None:
+            index = self.searcher.index
+            ids = index.live_ids() if self._allowed is None else self._allowed
+            self._drawn_from = np.unique(index.items(ids).column("sha256").to_pylist())
+        others = np.setdiff1d(self._drawn_from, candidates)
+        if len(others) < self.config.random:
+            raise BeholderError(f"{len(others)} pictures beside the candidates", f"{self.config.random} to draw")
+        words = int.from_bytes(hashlib.sha256(query.encode()).digest()[:8])
+        drawn: list[str] = np.random.default_rng((self.config.seed, words)).permutation(others).tolist()
+        return drawn[: self.config.random]
 
     def write(self, path: Path, queries: Sequence[str], progress: Progress | None = None) -> int:
         """Writes the table and returns the number of lists. Stopped and called again it goes on: what was made lies in

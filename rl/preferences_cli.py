@@ -24,7 +24,10 @@ def preferences(
     index: Annotated[Path, typer.Option(help="INDEX folder that holds the pictures.")],
     queries: Annotated[Path | None, typer.Option(help="From the cascade: file of queries, one per line.")] = None,
     scorer: Annotated[
-        list[str] | None, typer.Option(help="Of the aesthetic order: NAME or NAME:WEIGHT (repeatable).")
+        list[str] | None,
+        typer.Option(
+            help="Of the aesthetic order: NAME or NAME:WEIGHT (repeatable). None, with -v 1: semantics alone."
+        ),
     ] = None,
     rewrite: Annotated[str, typer.Option(help="Rewriter, as `beholder search --rewrite` takes it.")] = "none",
     rows: Annotated[int, typer.Option("-u", help="Rows of the grid: levels of the mixed order.")] = 5,
@@ -33,6 +36,7 @@ def preferences(
     depth: Annotated[int, typer.Option(help="Pictures that are re-ranked; 0: as many as the grid needs.")] = 0,
     mix: Annotated[float, typer.Option(help="Share of aesthetics in the re-ranked order.")] = 0.5,
     pairs: Annotated[str, typer.Option(help="rows-then-columns, product or rows.")] = "rows-then-columns",
+    random: Annotated[int, typer.Option(help="Pictures drawn at random, below every one of the grid.")] = 0,
     where: Annotated[str | None, typer.Option(help="Only pictures for which this holds.")] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of the teacher, where not the index's own.")] = None,
     from_scores: Annotated[Path | None, typer.Option(help="TSV of pictures and people's scores.")] = None,
@@ -49,7 +53,7 @@ def preferences(
     length: Annotated[int, typer.Option(help="Pictures in a list of scores.")] = 16,
     lists: Annotated[int, typer.Option(help="How many lists of scores.")] = 256,
     gap: Annotated[float, typer.Option(help="Scores must differ by more than this to be a pair.")] = 0.0,
-    seed: Annotated[int, typer.Option(help="Of the lists of scores.")] = 0,
+    seed: Annotated[int, typer.Option(help="Of the lists of scores, and of --random.")] = 0,
     exclude: Annotated[
         list[Path] | None, typer.Option(help="File of sha256 that no list may hold, beside the shipped ones.")
     ] = None,
@@ -59,6 +63,9 @@ def preferences(
 
     Example: beholder align preferences lists.parquet --index pictures.index --queries queries.txt --scorer
     colourfulness --rewrite template --show 5
+
+    Example: beholder align preferences lists.parquet --index pictures.index --queries queries.txt -u 25 -v 1 --rewrite
+    llm:MODEL@URL#detail
 
     Example: beholder align preferences pages.parquet --index pages.index --from-scores website/items.tsv --split train
     --phrasing "a beautiful web page"
@@ -86,7 +93,8 @@ def preferences(
         if pairs not in VARIANTS:
             raise BeholderError(f"--pairs {pairs}", ", ".join(VARIANTS))
         scorers = tuple(_weighted(given) for given in scorer or [])
-        config = CascadeConfig(scorers, rewrite, rows, columns, stride, depth, mix, pairs, where)  # type: ignore[arg-type]
+        shape = (rows, columns, stride, depth, mix, pairs)
+        config = CascadeConfig(scorers, rewrite, *shape, where, random, seed)  # type: ignore[arg-type]
         found = _from_cascade(out, index, queries, config, model, evaluation, rejected)
     else:
         opened = load_index(index)
@@ -177,6 +185,8 @@ class _People:
             sha256 = self.find(name)
             if sha256 is None:
                 self.rejected["pictures that are not in the index"] += 1
+            elif not math.isfinite(score):
+                self.rejected["pictures whose score is no number"] += 1
             else:
                 known[sha256] = score
         return lists_of_scores(known, self._asked(), length=length, lists=lists, gap=gap, seed=seed)

@@ -89,6 +89,25 @@ def test_vectors_are_the_rows_of_the_folder_and_no_picture_is_opened(
         np.testing.assert_array_equal(ready.collator.pictures[ready.data.gallery.row(sha256)], stored[place])
 
 
+def test_lists_of_another_encoder_s_cascade_are_refused_unless_asked_for(
+    tmp_path: Path, tiny_model: Path, tiny_captions: Path
+) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions)
+    lists = read_preferences(Path(config.preferences)).lists
+    mine = load_encoder(str(tiny_model)).record.image_fingerprint
+    for made, fingerprint, taken in (("cascade", "0" * 64, False), ("cascade", mine, True), ("s.tsv", "0" * 64, True)):
+        write_preferences(tmp_path / "other.parquet", lists, {"made": made, "image_fingerprint": fingerprint})
+        other = replace(config, preferences=str(tmp_path / "other.parquet"))
+        if taken:
+            prepare(other, None, tmp_path / "cache", quiet)
+            continue
+        with pytest.raises(BeholderError, match=f"000000000000.*expected {mine[:12]}"):
+            prepare(other, None, tmp_path / "cache", quiet)
+        with pytest.raises(BeholderError, match="000000000000"):
+            prepare(replace(config, dev_preferences=other.preferences), None, tmp_path / "cache", quiet)
+        prepare(replace(other, any_teacher=True), None, tmp_path / "cache", quiet)
+
+
 def test_a_folder_of_another_encoder_is_refused(
     tmp_path: Path, tiny_model: Path, tiny_captions: Path, make_other_model: Path
 ) -> None:

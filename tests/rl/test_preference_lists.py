@@ -73,6 +73,28 @@ def test_a_list_is_what_a_slow_walk_gives(searcher):
     )
 
 
+def test_semantics_alone_are_the_order_of_the_rewritten_query(searcher):
+    """One column, no scorer: every 9th picture found, each before all later ones; strangers below all of them."""
+    config = CascadeConfig((), u=5, v=1, stride=9, rewrite="suffix:by night", random=3)
+    cascade = Cascade(searcher, config)
+    made = list(cascade.lists(QUERIES))
+    for one in made:
+        found = searcher.index.search(searcher.encoder.encode_texts([f"{one.query}, by night"]), 200)
+        hashes = searcher.index.items(found.ids[0]).column("sha256").to_pylist()
+        assert one.pictures[:5] == tuple(hashes[:37:9])
+        assert not set(one.pictures[5:]) & set(hashes[:37])
+        assert len(set(one.pictures)) == 8
+        wanted = np.zeros((8, 8), bool)
+        wanted[:5, :5], wanted[:5, 5:] = np.triu(np.ones((5, 5), bool), 1), True
+        assert (one.prefer() == wanted).all()
+        assert one.chains == ((0, 1, 2, 3, 4),)
+    assert not cascade.rejected  # no score is needed
+    again = list(Cascade(searcher, config).lists(QUERIES[::-1]))[::-1]
+    assert [one.pictures for one in again] == [one.pictures for one in made]  # drawn by the query's words
+    with pytest.raises(BeholderError, match="200 pictures; expected 241"):
+        Cascade(searcher, replace(config, random=204))
+
+
 def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(searcher, tmp_path, monkeypatch):
     monkeypatch.setattr(cascade_lists, "BATCH", 2)
     config = CascadeConfig((("taste", -1.0),), u=2, v=2, stride=3, rewrite="suffix:by night")
@@ -108,6 +130,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(searcher, tmp_path, mo
         ({"variant": "columns"}, "columns"),
         ({"depth": 10}, "needs 241"),
         ({"u": 1, "v": 1}, "one picture"),
+        ({"v": 1, "variant": "rows"}, "rows of one picture"),
+        ({"random": -1}, "random -1"),
     ],
 )
 def test_settings_that_make_no_lists_are_named(changes, message):

@@ -54,10 +54,15 @@ def test_from_people_s_scores_choices_votes_and_ranks(folder, call):
     hashes = [sha256((folder / "pictures" / name).read_bytes()).hexdigest() for name in names]
     lines = [f"{name}\t{place}\ttrain" for place, name in enumerate(names)]
     (folder / "scores.tsv").write_text("\n".join(["file\tmean_score\tsplit", *lines, "elsewhere.jpg\t3\ttrain"]))
+    (folder / "holes.tsv").write_text(
+        "\n".join(["file\tmean_score", f"{names[0]}\tnan", *(f"{n}\t1" for n in names[1:])])
+    )
     people = ("--phrasing", "a fine picture")
     done = call("--from-scores", "scores.tsv", "--split", "train", "--lists", "3", "--length", "4", *people)
     assert "3 lists, 18 pairs" in done.stdout, done.stderr
     assert "left out: 1 pictures that are not in the index" in done.stdout
+    holes = call("--from-scores", "holes.tsv", *people)
+    assert "1 pictures whose score is no number" in holes.stdout + holes.stderr
     for one in read_preferences(folder / "out.parquet").lists:
         for better, worse in zip(one.better, one.worse, strict=True):
             assert hashes.index(one.pictures[better]) > hashes.index(one.pictures[worse])
