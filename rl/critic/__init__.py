@@ -1,0 +1,1 @@
+"""Training critics: vision-language models that say why a picture is good."""
