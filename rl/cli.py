@@ -11,9 +11,11 @@ from indexes.errors import BeholderError
 
 from . import align_cli
 from .compare_cli import compare
+from .critic_cli import app as critic_app
 from .experiments.cli import app as experiments
 from .preferences_cli import preferences
 from .pretrain_config import RECIPES, PretrainConfig
+from .rewriter_cli import app as rewriter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -26,6 +28,8 @@ align_cli.register(app)
 app.command()(preferences)
 app.command()(compare)
 app.add_typer(experiments, name="experiment")
+app.add_typer(rewriter, name="rewriter")
+app.add_typer(critic_app, name="critic")
 
 
 @app.callback()

@@ -1,0 +1,13 @@
+"""`align critic`: data for critics, and their training."""
+
+import typer
+
+from .critic_data_cli import data
+
+app = typer.Typer(no_args_is_help=True, help="Teach a model that sees to say why a picture is good.")
+app.command()(data)
+
+
+@app.callback()
+def critic() -> None:
+    """Teach a model that sees to say why a picture is good."""
