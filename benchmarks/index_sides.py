@@ -42,13 +42,15 @@ class Side:
     index_bytes: int
 
 
-def build_ours(embeddings: Path, place: Path, queries: Vectors, target: float, memory: int) -> Side:
+def build_ours(
+    embeddings: Path, place: Path, queries: Vectors, target: float, memory: int, factory: str = "auto"
+) -> Side:
     from indexes.search import load_index
 
     np.save(place / "queries.npy", queries)
     index = place / "index"
     command = [sys.executable, "-m", "benchmarks.timed_build", str(embeddings), str(index)]
-    answer = _child([*command, str(place / "queries.npy"), str(target), str(memory)])
+    answer = _child([*command, str(place / "queries.npy"), str(target), str(memory), factory])
     opened = load_index(index)
     held = opened.manifest.parameters
     parameter: str | None = next((name for name in ("nprobe", "efSearch") if name in held), None)

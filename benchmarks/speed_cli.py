@@ -99,14 +99,55 @@ def speed_index(
 ) -> None:
     """Build, memory, recall and queries/s of the index that the planner chooses, beside autofaiss's.
 
+    With --out NAME.json queries/s are drawn against recall as NAME.svg, effort by effort.
+
     Example: beholder bench speed index --count 100000 --memory 1GiB --autofaiss autofaiss/bin/python
     """
-    from .speed_index import SpeedIndexConfig, measure
+    from .speed_index import SpeedIndexConfig, curves, measure
 
     run_name = name_of_run(name, out, Path("speed-index"))
     counts, batches = tuple(count or (100_000,)), tuple(batch or (1, 64))
     config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
-    finish(measure(config), out, as_json)
+    run = measure(config)
+    finish(run, out, as_json)
+    if out is not None:
+        from .plots import line_plot
+
+        draw(out, "", line_plot(curves(run), "knn_recall@10", "queries/s, one at a time", log_y=True))
+
+
+@app.command("scaling")
+def speed_scaling(
+    count: Annotated[
+        list[int] | None, typer.Option(help="Vectors (repeatable); else 12,500, 25,000, 50,000 and 100,000.")
+    ] = None,
+    width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
+    knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the timed searches.")] = 0.95,
+    memory: Annotated[str, typer.Option(help="Bound of building and searching, such as 1GiB.")] = "4GiB",
+    factory: Annotated[str, typer.Option(help="One kind for all sizes; auto: the planner's choice at each.")] = "auto",
+    repeats: Annotated[int, typer.Option(help="Of timed searches; medians are reported.")] = 5,
+    seed: Seed = 0,
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """How building, memory and searching grow with the corpus: costs at four sizes, and the fitted exponents.
+
+    With --out NAME.json the costs are drawn as NAME.svg.
+
+    Example: beholder bench speed scaling --count 5000 --count 10000 --count 20000 --count 40000
+    """
+    from .speed_scaling import SpeedScalingConfig, curves, measure
+
+    run_name = name_of_run(name, out, Path("speed-scaling"))
+    counts = tuple(count or SpeedScalingConfig.count)
+    run = measure(SpeedScalingConfig(counts, width, knn_recall, memory, factory, repeats, seed, run_name))
+    finish(run, out, as_json)
+    if out is not None:
+        from .plots import line_plot
+
+        drawn = line_plot(curves(run), "vectors", "times the cost of the smallest", log_x=True, log_y=True)
+        draw(out, "", drawn)
 
 
 @app.command("serve")

@@ -7,7 +7,7 @@ queries that neither has seen. Timings take turns. Vectors and queries come from
 """
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,8 +21,9 @@ from indexes.memory import parse_size, shown
 from indexes.shards import Embeddings, EmbeddingsManifest, EncoderRecord, write_shard
 
 from .clusters import Clusters
-from .index_sides import Ids, K, Side, Vectors, build_autofaiss, build_ours, least_effort
+from .index_sides import LADDER, Ids, K, Side, Vectors, build_autofaiss, build_ours, least_effort
 from .metrics import knn_recall
+from .plots import Curve
 from .runs import Number, Run, command_of, describe_machine
 from .speed_search import made_up_items, rate
 from .stats import bootstrap_mean
@@ -30,6 +31,9 @@ from .stats import bootstrap_mean
 TUNING = 1000  # text-like queries that ours is tuned with
 ASKED = 1000  # others, that recall and speed are measured with
 TURN_S = 1.0  # of calls per repeat and side
+TRADE_S = 0.2  # of calls for a point of the curve of recall and speed
+NEARLY_ALL = 0.995  # where that curve ends
+Trade = tuple[int, float, float]  # effort, knn_recall@K, queries/s
 
 
 @dataclass(frozen=True)
@@ -63,23 +67,26 @@ def measure(config: SpeedIndexConfig) -> Run:
     """The run record: a group of numbers for each count of vectors."""
     numbers: dict[str, Number] = {}
     notes = []
+    traded: dict[str, list[Trade]] = {}
     for count in config.count:
         with tempfile.TemporaryDirectory(prefix="beholder-bench-") as place:
-            found, note = _at(count, config, Path(place))
+            found, trades, note = _at(count, config, Path(place))
         numbers |= {f"{count:,}: {name}": number for name, number in found.items()}
+        traded |= {f"{count:,}, {name}": points for name, points in trades.items()}
         notes.append(note)
     return Run(
         name=config.name,
         command=command_of("bench speed index", config),
         machine=describe_machine(),
         seed=config.seed,
-        data={"vectors": list(config.count), "width": config.width, "queries": ASKED, "generator": "clusters.py"},
+        data={"vectors": list(config.count), "width": config.width, "queries": ASKED, "generator": "clusters.py"}
+        | ({"recall and queries/s by effort": traded} if traded else {}),
         numbers=numbers,
         notes=(*notes, _protocol(config)),
     )
 
 
-def _at(count: int, config: SpeedIndexConfig, place: Path) -> tuple[dict[str, Number], str]:
+def _at(count: int, config: SpeedIndexConfig, place: Path) -> tuple[dict[str, Number], dict[str, list[Trade]], str]:
     clusters = Clusters(config.width, seed=config.seed)
     texts = clusters.texts(TUNING + ASKED)
     tuning, asked = texts[:TUNING], texts[TUNING:]
@@ -91,7 +98,30 @@ def _at(count: int, config: SpeedIndexConfig, place: Path) -> tuple[dict[str, Nu
         halves = [vectors for _, vectors in embeddings.blocks()]
         sides.append(build_autofaiss(config.autofaiss, halves, place, memory))
     numbers, told = compare(sides, asked, exact, count, config)
-    return numbers, f"{count:,} x {config.width} in {shown(memory)}: {'; '.join(told)}."
+    trades = {side.name: trade_off(side, asked, exact) for side in sides}
+    return numbers, trades, f"{count:,} x {config.width} in {shown(memory)}: {'; '.join(told)}."
+
+
+def trade_off(side: Side, queries: Vectors, exact: Ids) -> list[Trade]:
+    """Of rising efforts, from 1 to where nearly all is found: (effort, knn_recall@K, queries/s, one at a time). One
+    point with effort 0 where the side has nothing to turn."""
+    efforts: Sequence[int | None] = [effort for effort in LADDER if effort <= side.most]
+    found = []
+    for effort in efforts if side.parameter else [None]:
+        recall = float(knn_recall(side.search(queries, effort, None), exact, K).mean())
+        found.append((effort or 0, recall, rate(lambda batch: side.search(batch, effort, 1), queries, 1, TRADE_S)))  # noqa: B023
+        if recall >= NEARLY_ALL:
+            break
+    return found
+
+
+def curves(run: Run) -> list[Curve]:
+    """Queries/s by recall, a curve for each side and count; each point says its effort."""
+    traded: dict[str, list[Trade]] = run.data.get("recall and queries/s by effort", {})
+    return [
+        Curve(name, tuple((recall, speed, str(int(effort) or "")) for effort, recall, speed in points))
+        for name, points in traded.items()
+    ]
 
 
 def write_embeddings(clusters: Clusters, count: int, folder: Path) -> Embeddings:

@@ -1,6 +1,6 @@
 """A build of an index in a process of its own, so that its memory can be told; prints what it took as JSON.
 
-Usage: python -m benchmarks.timed_build EMBEDDINGS INDEX QUERIES.npy KNN_RECALL MEMORY_BYTES
+Usage: python -m benchmarks.timed_build EMBEDDINGS INDEX QUERIES.npy KNN_RECALL MEMORY_BYTES FACTORY
 """
 
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def main() -> None:
-    embeddings, index, queries, knn_recall, memory = sys.argv[1:]
+    embeddings, index, queries, knn_recall, memory, factory = sys.argv[1:]
     import faiss  # noqa: F401  before the clock: a program imports once
     import numpy as np
 
@@ -18,7 +18,7 @@ def main() -> None:
     from indexes.memory import PeakMemory
 
     vectors = np.load(queries)
-    config = IndexConfig(knn_recall=float(knn_recall), memory=int(memory))
+    config = IndexConfig(factory=factory, knn_recall=float(knn_recall), memory=int(memory))
     started, worked = time.perf_counter(), time.process_time()
     with PeakMemory() as peak:
         manifest = build_index(Path(embeddings), Path(index), config, query_vectors=vectors, query_kind="text")

@@ -12,7 +12,7 @@ from benchmarks.cli import app
 from benchmarks.clusters import BLOCK, Clusters
 from benchmarks.index_sides import Side, build_autofaiss, build_ours, least_effort
 from benchmarks.runs import read_run
-from benchmarks.speed_index import SpeedIndexConfig, write_embeddings
+from benchmarks.speed_index import SpeedIndexConfig, curves, trade_off, write_embeddings
 from indexes.errors import BeholderError
 from indexes.exact import exact_search
 
@@ -122,6 +122,24 @@ def test_speed_index_runs(tmp_path: Path, peer: Path, monkeypatch: pytest.Monkey
     assert run.numbers["1,200: batch 2, by itself, ours / autofaiss"].n == 2
     assert run.numbers["1,200: index, autofaiss"].unit == "bytes/vector"
     assert "autofaiss chose HNSW8 with efSearch 77" in run.notes[0]
+    assert [curve.name for curve in curves(run)] == ["1,200, ours", "1,200, autofaiss"]
+    assert "<svg" in (tmp_path / "speed-index.svg").read_text()
+
+
+def test_the_curve_of_recall_and_speed_ends_where_nearly_all_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.speed_index.TRADE_S", 0.001)
+    exact = np.arange(20).reshape(2, 10)
+
+    def search(batch: np.ndarray, effort: int | None, threads: int | None) -> np.ndarray:
+        return np.where(np.arange(10) < min(effort or 10, 10), exact, exact + 100)
+
+    queries = np.zeros((2, 4), np.float32)
+    points = trade_off(Side("x", "IVF64,Flat", "nprobe", 3, 64, search, {}, 1), queries, exact)
+    assert [(effort, recall) for effort, recall, _ in points] == [(1, 0.1), (2, 0.2), (4, 0.4), (8, 0.8), (12, 1.0)]
+    assert min(speed for *_, speed in points) > 0
+    assert [point[:2] for point in trade_off(Side("x", "Flat", None, None, 64, search, {}, 1), queries, exact)] == [
+        (0, 1.0)
+    ]
 
 
 def test_wrong_options_are_all_named() -> None:
