@@ -74,6 +74,15 @@ def align(
     that is chosen by (higher is better). Under torchrun the processes share each step. Raises ConditionFailed where
     no weights, nor any between them and the base, keep the retention within config.max_retention_loss.
     """
+    from .disk import room_needed
+
+    with room_needed(f"Make room and run again: {run} goes on from its last checkpoint."):
+        return _align(config, run, data, cache or run / "cache", say, extra, select)
+
+
+def _align(
+    config: AlignConfig, run: Path, data: Path | None, cache: Path, say: Say | None, extra: Extra | None, select: str
+) -> AlignReport:
     from safetensors.torch import load_file
 
     from .align_batches import Plan
@@ -92,7 +101,7 @@ def align(
         _check_tensorboard()
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(run / "tensorboard")
 
-    ready = prepare(config, data, cache or run / "cache", say)
+    ready = prepare(config, data, cache, say)
     model = ready.model
 
     def measure() -> Figures:

@@ -18,6 +18,7 @@ from indexes.shards import EMBEDDINGS, Embeddings
 from retrieval.encoder import Encoder
 
 from .captions import Example
+from .disk import new_array
 from .features import cache_name, compute_once
 from .pixels import decode_all
 
@@ -171,7 +172,7 @@ class Gallery:
             say(f"decoding {len(self):,} pictures once")
             self.cache.mkdir(parents=True, exist_ok=True)
             temporary = path.with_name(f".{path.name}.tmp")
-            pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(self), size, size, 3))
+            pixels = new_array(temporary, np.uint8, (len(self), size, size, 3))
             wanted: dict[int, dict[str, list[int]]] = {}
             for sha256, row in self._rows.items():
                 if sha256 in self._files:

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from indexes.manifest import publish
 
+from .disk import new_array
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -38,7 +40,7 @@ def compute_once(
         array: np.memmap[Any, np.dtype[np.float16]] | None = None
         for rows, values in _forward(count, forward):
             if array is None:
-                array = np.lib.format.open_memmap(temporary, "w+", np.float16, (count, *values.shape[1:]))
+                array = new_array(temporary, np.float16, (count, *values.shape[1:]))
             array[rows] = values
             if progress:
                 progress(rows.stop, count)

@@ -16,6 +16,8 @@ from indexes.errors import BeholderError
 from indexes.manifest import publish
 from retrieval.images import BadPicture, Preprocessing, decode, fit
 
+from .disk import new_array
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -39,7 +41,7 @@ def decode_all(
         folder.mkdir(parents=True, exist_ok=True)
         temporary = folder / f".{path.name}.{os.getpid()}"
         size = preprocessing.size
-        pixels = np.lib.format.open_memmap(temporary, "w+", np.uint8, (len(pictures), size, size, 3))
+        pixels = new_array(temporary, np.uint8, (len(pictures), size, size, 3))
         for number, picture in enumerate(pictures):
             try:
                 pixels[number] = fit(decode(picture.read_bytes()), preprocessing)
