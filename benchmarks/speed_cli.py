@@ -119,7 +119,7 @@ def speed_index(
 @app.command("scaling")
 def speed_scaling(
     count: Annotated[
-        list[int] | None, typer.Option(help="Vectors (repeatable); else 12,500, 25,000, 50,000 and 100,000.")
+        list[int] | None, typer.Option(help="Vectors (repeatable); else 25,000, 50,000, 75,000 and 100,000.")
     ] = None,
     width: Annotated[int, typer.Option(help="Dimensions of a vector.")] = 256,
     knn_recall: Annotated[float, typer.Option(help="Target of the planner and of the timed searches.")] = 0.95,
