@@ -157,10 +157,8 @@ class Exchange:
         if question.pictures:
             user = [{"type": "text", "text": question.user}]
             user += [{"type": "image_url", "image_url": {"url": data_uri(one)}} for one in question.pictures]
-        messages: list[dict[str, Any]] = [
-            {"role": "system", "content": question.system},
-            {"role": "user", "content": user},
-        ]
+        messages: list[dict[str, Any]] = [{"role": "system", "content": question.system}] if question.system else []
+        messages.append({"role": "user", "content": user})
         if self.correction is not None:
             said, wrong = self.correction
             messages.append({"role": "assistant", "content": said[:2000] or "{}"})

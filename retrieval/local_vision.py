@@ -90,10 +90,8 @@ class LocalVisionModel:
 
         _, processor = self._load()
         content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.user}]
-        messages = [
-            {"role": "system", "content": [{"type": "text", "text": question.system}]},
-            {"role": "user", "content": content},
-        ]
+        told: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": question.system}]}]
+        messages = [*(told if question.system else []), {"role": "user", "content": content}]
         prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in question.pictures]
         # The template has written the tokens that begin a text.
