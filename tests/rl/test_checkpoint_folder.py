@@ -152,3 +152,50 @@ def test_evaluations_in_a_row_over_the_budget_are_counted_from_the_end() -> None
     assert over_budget(history, budget) == 2
     assert over_budget(history[:2], budget) == 0
     assert over_budget([], budget) == 0
+
+
+@pytest.fixture(scope="module")
+def index(runs: dict[str, AlignReport]) -> Path:
+    """Of the base's own pictures: nothing in it knows of the checkpoints."""
+    from indexes.build import build_index
+
+    folder = runs["whole"].model.parent.parent
+    build_index(folder / "pictures.emb", folder / "pictures.index")
+    return folder / "pictures.index"
+
+
+def found(*arguments: object) -> list[dict[str, object]]:
+    from typer.testing import CliRunner
+
+    from retrieval.__main__ import app
+
+    done = CliRunner().invoke(app, ["search", *map(str, arguments), "-k", "5", "--json"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)["results"]  # type: ignore[no-any-return]
+
+
+def test_search_takes_a_partial_checkpoint_over_an_index_of_the_base(
+    runs: dict[str, AlignReport], index: Path, tiny_model: Path
+) -> None:
+    plain, whole, partial = (
+        found(index, SAID[0], *given)
+        for given in ([], ["--model", runs["whole"].model], ["--model", runs["partial"].model])
+    )
+    assert partial == whole
+    assert [one["relevance"] for one in partial] != [one["relevance"] for one in plain]
+    vectors, query = Embeddings(index.parent / "pictures.emb"), load_encoder(str(runs["whole"].model))
+    stored = np.concatenate([np.array(rows, np.float32) for _, rows in vectors.blocks()])
+    uris = vectors.items().column("uri").to_pylist()
+    order = np.argsort(-(stored @ query.encode_texts(SAID[:1])[0]), kind="stable")[:5]
+    assert [one["uri"] for one in partial] == [uris[place] for place in order]
+
+
+def test_a_tuned_image_tower_is_refused_over_an_index_of_the_base(
+    runs: dict[str, AlignReport], index: Path, tmp_path: Path, tiny_model: Path, tiny_captions: Path
+) -> None:
+    from retrieval.searcher import open_searcher
+
+    config = make_run(index.parent, tiny_model, tiny_captions, towers="image", partial=True, alphas=(1.0,))
+    tuned = align(config, tmp_path / "image")
+    with pytest.raises(BeholderError):
+        open_searcher(index, str(tuned.model)).encoder.encode_texts(SAID)
