@@ -14,6 +14,7 @@ from indexes.errors import BeholderError
 
 from .align_config import LABELS, LOSSES, TOWERS, AlignConfig
 from .augment import AUGMENTATIONS
+from .shift_cli import shift
 
 HELP = {
     "base": "Encoder to tune: a model in the box, a folder, or a name of open_clip.",
@@ -164,3 +165,4 @@ def register(app: typer.Typer) -> None:
     """Adds the commands to the verb `align`."""
     app.command("train")(_with_settings(train))
     app.command("speed")(_with_settings(speed))
+    app.command("shift")(shift)

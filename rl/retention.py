@@ -92,7 +92,10 @@ class Measure:
     def __call__(self, model: AlignModel) -> Figures:
         """hit_rate@1/5/10 (percent) of the captions kept; where there are dev lists, figures of their pairs, and of
         what plain search finds for their queries where a folder is an INDEX with scorers."""
-        said, seen = self.text_vectors(model, self.numbers), self.picture_vectors(model, self.rows)
+        return self.figures(self.text_vectors(model, self.numbers), self.picture_vectors(model, self.rows))
+
+    def figures(self, said: NDArray[np.float32], seen: NDArray[np.float32]) -> Figures:
+        """The same of unit rows: of the texts `numbers` and of the pictures `rows`."""
         kept = self.data.kept
         figures = hit_rates(seen[self._seats(kept.pictures)], said[self._places(kept.texts)], kept.owners)
         if self.data.dev:
