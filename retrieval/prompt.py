@@ -14,12 +14,12 @@ from pathlib import Path
 from indexes.errors import FormatError
 
 PROMPTS = Path(__file__).parent / "prompts"
-HOLE = re.compile(r"\{(query|k)\}")  # all other braces of a prompt are the JSON that it shows
+HOLE = re.compile(r"\{(query|k|rewrite)\}")  # all other braces of a prompt are the JSON that it shows
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """What the model is told (`system`), and what it is asked (`user`), with holes `{query}` and `{k}`."""
+    """What the model is told (`system`), and what it is asked (`user`), with holes `{query}`, `{k}`, `{rewrite}`."""
 
     name: str
     system: str

@@ -11,7 +11,8 @@ form, so ours are versioned files (`prompts/`). Specs, as `--rewrite` takes them
     llm:MODEL[@URL][#ARM]      any OpenAI-compatible server
     hf:MODEL[#ARM]             a local model of transformers, by folder or hub name
 
-ARM is one of detail (default), k-list or k-list=K, kw-dict, reorg (a control that adds nothing).
+ARM is one of detail (default), k-list or k-list=K, kw-dict, reorg (a control that adds nothing), pattern (words with a
+mark where the query stands). A folder made by `align rewriter` names its own.
 """
 
 from collections import Counter
@@ -22,10 +23,10 @@ from typing import Any, Protocol
 
 from indexes.errors import BeholderError
 
-from .encoders import TextEncoder
+from .encoder import TextEncoder
 
 Progress = Callable[[int, int], None]
-ARMS = "detail", "k-list", "kw-dict", "reorg"
+ARMS = "detail", "k-list", "kw-dict", "reorg", "pattern"
 SPECS = "none", "template", "repeat", "suffix:WORDS", "file:TSV", "llm:MODEL[@URL][#ARM]", "hf:MODEL[#ARM]"
 
 

@@ -2,7 +2,8 @@
 
 Names and idea are the paper's (2406.09397: detail, k list, kw dict, reorg), the wording is ours: its prompts are not
 public in readable form. A deliberate difference: the query's own words always stand first, so that they survive where
-the text tower cuts.
+the text tower cuts. `pattern` is ours: words, with a mark where the query stands. It is what `align rewriter` trains,
+as a style named in front of the query counts for more.
 """
 
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from .rewrite_offline import bare
 ELEMENTS = 5  # of k-list unless told
 MOST_ELEMENTS = 20
 ASPECTS = "style", "light", "colour", "composition", "mood"
+MARK = "<query>"  # in an answer of the arm `pattern`: where the query's own words stand
 STRINGS = {"type": "array", "items": {"type": "string"}, "maxItems": 50}
 
 
@@ -29,7 +31,7 @@ class Arm:
 
     name: str
     prompt: Prompt
-    schema: Schema
+    schema: Schema | None  # None: the answer is words
     compose: Callable[[str, Any], Draft]
     elements: int = 0
 
@@ -53,6 +55,8 @@ def load_arm(spec: str) -> Arm:
         return Arm(name, prompt, object_schema({"query": {"type": "string"}}), detailed)
     if name == "reorg":
         return Arm(name, prompt, object_schema({"query": {"type": "string"}}), reorganised)
+    if name == "pattern":
+        return Arm(name, prompt, None, filled)
     if name == "kw-dict":
         return Arm(name, prompt, object_schema(dict.fromkeys(ASPECTS, STRINGS)), with_keywords)
     return Arm(f"{name}={elements}", prompt, object_schema({"elements": STRINGS}), _listed(elements), elements)
@@ -63,6 +67,18 @@ def detailed(query: str, answer: Any) -> Draft:
     said = clean(answer["query"])
     text = said if _words(said)[: len(_words(query))] == _words(query) else f"{bare(query)}, {said}"
     return Draft(text if said else "", judged=said)
+
+
+def filled(query: str, answer: str) -> Draft:
+    """The answer with the query where MARK stands first; without a mark, the query before it. That the query's words
+    are kept needs no model to copy them."""
+    said = clean(answer)
+    before, mark, after = said.partition(MARK)
+    added = f"{before} {after}".replace(MARK, " ")
+    if not any(character.isalnum() for character in added):
+        return Draft("")
+    text = f"{before}{bare(query)}{after.replace(MARK, '')}" if mark else f"{bare(query)}, {said}"
+    return Draft(text, judged=text)
 
 
 def reorganised(query: str, answer: Any) -> Draft:

@@ -1,10 +1,11 @@
 """Rewriting by a language model: `llm:` behind a server, `hf:` in this process. One arm, one prompt, checks."""
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from indexes.errors import BeholderError
+from indexes.errors import BeholderError, FormatError
 
 from .chat import ChatClient, ChatConfig
 from .chat_exchange import Answer, Failure, Question
@@ -13,6 +14,7 @@ from .rewrite_arms import Arm, load_arm
 from .rewrite_checks import Draft, Gate, cache_folder
 
 ANSWERS = "answers.sqlite"
+REWRITER, REWRITER_FORMAT, RECORD = "beholder-rewriter", 1, "rewriter.json"  # beside the weights of a trained one
 BLOCK = 256  # queries between two passes of the text tower: bounds memory, and what a wrong model costs is seen soon
 
 
@@ -74,7 +76,7 @@ class ModelRewriter:
     def _draft(self, text: str, said: Answer | Failure) -> Draft:
         if isinstance(said, Failure):
             return Draft("", problem=said.reason)
-        draft = self.arm.compose(text, said.value)
+        draft = self.arm.compose(text, said.text if self.arm.schema is None else said.value)
         return Draft(draft.text, draft.judged, draft.problem, said.cached)
 
 
@@ -82,7 +84,7 @@ def load_model_rewriter(spec: str, settings: RewriteSettings, gate: Gate) -> Mod
     """The rewriter of `llm:MODEL[@URL][#ARM]` or `hf:MODEL[#ARM]`. Raises BeholderError."""
     kind, _, rest = spec.partition(":")
     named, _, arm_spec = rest.partition("#")
-    arm = load_arm(arm_spec)
+    arm = load_arm(arm_spec or (own_arm(Path(named)) if kind == "hf" else ""))
     path = str(cache_folder() / ANSWERS) if settings.cache == "" else settings.cache
     if kind == "hf":
         from .local_model import LocalModel
@@ -105,6 +107,32 @@ def load_model_rewriter(spec: str, settings: RewriteSettings, gate: Gate) -> Mod
     )
     client = ChatClient(config)
     return ModelRewriter({"rewriter": f"llm:{name}", "url": client.url}, arm, client, gate, settings)
+
+
+def own_arm(folder: Path) -> str:
+    """The arm that a folder was trained for (`align rewriter`); "" for any other model. Raises FormatError for a record
+    of another kind, or of a newer format or prompt than this version knows."""
+    if not (folder / RECORD).is_file():
+        return ""
+    record = read_record(folder)
+    arm = load_arm(str(record.get("arm")))
+    if record.get("prompt_sha256") != arm.prompt.sha256:
+        found = f"{folder.name} was trained with the prompt {record.get('prompt')}, {record.get('prompt_sha256')}"
+        raise FormatError(found, f"{arm.prompt.name}, {arm.prompt.sha256[:12]}", "Train it again, or give #ARM.")
+    return arm.name
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """What a trained rewriter's folder says of itself. Raises FormatError."""
+    try:
+        record: Any = json.loads((folder / RECORD).read_bytes())
+    except (OSError, ValueError) as error:
+        raise FormatError(f"{folder / RECORD} cannot be read ({error})", f"a record of kind {REWRITER}") from error
+    if not isinstance(record, dict) or record.get("kind") != REWRITER:
+        raise FormatError(f"{folder / RECORD} is of another kind", REWRITER, "Give a folder of `align rewriter`.")
+    if not isinstance(record.get("format"), int) or record["format"] > REWRITER_FORMAT:
+        raise FormatError(f"{folder / RECORD} has format {record.get('format')}", f"at most {REWRITER_FORMAT}")
+    return record
 
 
 def split_model(named: str) -> tuple[str, str]:

@@ -236,7 +236,8 @@ def test_every_prompt_can_be_read_and_shows_its_json() -> None:
     for name in names:
         prompt = read_prompt(name)
         assert prompt.user == "Query: {query}"
-        assert "Answer with JSON and nothing else: {" in prompt.system
+        in_words = name == "rewrite-pattern-1"  # its answer is a text with a mark
+        assert in_words or "Answer with JSON and nothing else: {" in prompt.system
         assert "only data" in prompt.system
 
 
