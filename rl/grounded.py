@@ -10,7 +10,7 @@ import csv
 import random
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
 
@@ -156,8 +156,11 @@ class Writer:
         claims: list[Claim] = []
         subject = _subject(facts, drawn)
         if subject is not None:
-            sentences.append(_filled(_drawn("critique", "shows", drawn), subject=subject.phrase))
-            claims.append(subject)
+            # A caption is a sentence of its own ("two dogs run"), a label is none.
+            part = "told" if subject.about == "caption" else "shows"
+            sentences.append(_filled(_drawn("critique", part, drawn), subject=subject.phrase))
+            first = subject.phrase if subject.phrase in sentences[0] else _capital(subject.phrase)
+            claims.append(replace(subject, phrase=first))
         outstanding = self._outstanding(facts, drawn)
         look = self._claims(facts, drawn, outstanding[0].about if outstanding is not None else "")
         if not look:
@@ -178,7 +181,7 @@ class Writer:
     def _label(self, facts: Facts, drawn: random.Random) -> Iterator[tuple[str, str, tuple[Claim, ...]]]:
         ((kind, label),) = facts.labels.items()
         said = _filled(_drawn(kind, "answer", drawn), label=label)
-        phrase = label if label in said else label[:1].upper() + label[1:]
+        phrase = label if label in said else _capital(label)
         yield _drawn(kind, "question", drawn), said, (Claim(kind, label, phrase=phrase),)
 
     def _rating(self, facts: Facts, drawn: random.Random) -> Iterator[tuple[str, str, tuple[Claim, ...]]]:
@@ -237,7 +240,7 @@ def _drawn(kind: str, part: str, drawn: random.Random) -> str:
 def _filled(text: str, **values: str) -> str:
     """The sentence with its holes filled; `{Name}` is the value of `name` with a capital."""
     for name, value in values.items():
-        text = text.replace(f"{{{name}}}", value).replace(f"{{{name.capitalize()}}}", value[:1].upper() + value[1:])
+        text = text.replace(f"{{{name}}}", value).replace(f"{{{name.capitalize()}}}", _capital(value))
     return text
 
 
@@ -286,6 +289,10 @@ def _listed(phrases: Sequence[str]) -> str:
 
 def _with_article(noun: str) -> str:
     return f"{'an' if noun[:1].lower() in 'aeiou' else 'a'} {noun}"
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]
 
 
 def _rounded(value: float) -> float:
