@@ -1,7 +1,8 @@
 """Pre-training with a third stage: the heads once more, over features of the tuned towers and whole sources.
 
 Tuning shows labels too seldom for the heads to keep them apart; over cached features every label is seen again in a
-minute (docs/decisions/0005).
+minute (docs/decisions/0005). There labels are also told apart among
+themselves (rl/within.py).
 """
 
 from dataclasses import replace
@@ -28,9 +29,11 @@ def pretrain_all(
         config,
         sources=tuple(name for name, _ in config.shares()),
         head_epochs=config.last_head_epochs,
+        head_within=config.last_head_within,
         tune_epochs=0,
         whole_epochs=0,
         last_head_epochs=0,
+        last_head_within=(),
     )
     last = pretrain(run / "model", data, run / "last", again, say=say)
     return replace(report, tuned=last.tuned, seconds=report.seconds + last.seconds), run / "last" / "model"

@@ -24,9 +24,9 @@ from .batches import Batch, draw_batch, shown_of, steps_per_epoch
 from .captions import read_source
 from .checkpoint import read_checkpoint, write_checkpoint
 from .dev import hit_rates
+from .epochs import Epochs
 from .frozen import Frozen
 from .gradient import backward
-from .losses import contrastive_loss
 from .model_folder import WEIGHTS, save_model
 from .pictures import Pictures, read_pictures
 from .pixels import crop
@@ -34,6 +34,7 @@ from .pretrain_config import PretrainConfig
 from .processes import Rank0First, join_processes
 from .schedule import cycles
 from .towers import Towers, head_dropout
+from .within import WHOLE_BATCH, Part, add_sources, loss_of_parts
 
 if TYPE_CHECKING:
     import torch
@@ -116,23 +117,6 @@ def pretrain(start: Path, data: Path, run: Path, config: PretrainConfig, *, say:
     return PretrainReport(heads, tuned, steps, time.perf_counter() - began)
 
 
-class _Epochs:
-    """Stage 2 in steps: epochs of the sources' shares, then epochs of whole sources."""
-
-    def __init__(self, config: PretrainConfig, shown: int, pictures: int) -> None:
-        self._share, self._whole = (steps_per_epoch(count, config.tune_batch) for count in (shown, pictures))
-        self._tune_epochs, self.count = config.tune_epochs, config.tune_epochs + config.whole_epochs
-        self.first = config.tune_epochs * self._share
-        self.steps = self.first + config.whole_epochs * self._whole
-
-    def ended(self, done: int) -> int:
-        """The epoch, from 1, that ends after so many steps; 0 where none does."""
-        if done <= self.first:
-            return 0 if done % self._share else done // self._share
-        done -= self.first
-        return 0 if done % self._whole else self._tune_epochs + done // self._whole
-
-
 class _Training:
     """The two loops over one model; what they share is here so that each reads top to bottom."""
 
@@ -180,7 +164,17 @@ class _Training:
         with head_dropout(towers, config.drop_input, config.drop_hidden):
             for step in range(steps):
                 self.model.train()
-                batch, mine = self._batch(step, HEADS, config.head_batch, config.head_captions)
+                batch = self._batch(step, HEADS, config.head_batch, config.head_captions)
+                batch, parts = add_sources(
+                    batch,
+                    step,
+                    config,
+                    captions_of=self.train.captions_of,
+                    counts=self.counts,
+                    world=self.world,
+                    stage=HEADS,
+                )
+                mine = self._mine(batch)
 
                 def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
                     torch.manual_seed(_seed(config.seed, HEADS, step, self.rank, chunk))
@@ -190,7 +184,7 @@ class _Training:
                         image = towers.image_head(images[torch.from_numpy(mine.pictures)].to(device))
                     return _unit(image), _unit(text)
 
-                self._step(encode, [0], batch, optimizer, trained)
+                self._step(encode, [0], batch, optimizer, trained, parts)
                 schedule.step()
                 if (step + 1) % max(1, steps // 10) == 0:
                     self.say(f"heads: step {step + 1}/{steps}")
@@ -221,7 +215,7 @@ class _Training:
         )
         optimizer = torch.optim.AdamW(groups, lr=config.tune_head_lr, betas=(0.9, 0.98))
         trained = [parameter for group in groups for parameter in group["params"]]
-        epochs = _Epochs(config, self.shown, sum(self.counts))
+        epochs = Epochs(config, self.shown, sum(self.counts))
         steps = epochs.steps
         parts = [(epochs.first, 1.0), (steps - epochs.first, config.whole_rate)]
         schedule = cycles(optimizer, parts, config.warmup)
@@ -237,7 +231,8 @@ class _Training:
             for step in range(done, steps):
                 self.model.train()
                 stage, place = (TUNE, step) if step < epochs.first else (WHOLE, step - epochs.first)
-                batch, mine = self._batch(place, stage, config.tune_batch, config.tune_captions)
+                batch = self._batch(place, stage, config.tune_batch, config.tune_captions)
+                mine = self._mine(batch)
                 chunks = list(range(0, len(mine.pictures), config.chunk))
 
                 def encode(chunk: int, mine: Batch = mine, step: int = step) -> tuple[Tensor, Tensor]:
@@ -286,12 +281,12 @@ class _Training:
                 parameter.copy_(mean)
         return reached, steps
 
-    def _batch(self, step: int, stage: int, size: int, captions: int) -> tuple[Batch, Batch]:
-        """The whole batch of a step and this process's rows of it."""
+    def _batch(self, step: int, stage: int, size: int, captions: int) -> Batch:
+        """The whole batch of a step, over all processes."""
         config = self.config
         shares = [1.0] * len(self.counts) if stage == WHOLE else self.shares
         size = min(size, shown_of(self.counts, shares)) // self.world * self.world
-        batch = draw_batch(
+        return draw_batch(
             self.train.captions_of,
             step,
             counts=self.counts,
@@ -304,8 +299,11 @@ class _Training:
             seed=config.seed,
             stage=stage,
         )
+
+    def _mine(self, batch: Batch) -> Batch:
+        """This process's rows of a whole batch."""
         share = len(batch.pictures) // self.world
-        return batch, batch.part(slice(self.rank * share, (self.rank + 1) * share))
+        return batch.part(slice(self.rank * share, (self.rank + 1) * share))
 
     def _step(
         self,
@@ -314,15 +312,16 @@ class _Training:
         batch: Batch,
         optimizer: torch.optim.Optimizer,
         trained: Sequence[torch.nn.Parameter],
+        parts: Sequence[Part] = WHOLE_BATCH,
     ) -> float:
-        """One optimizer step; the loss over the whole batch of all processes."""
+        """One optimizer step; the loss over the whole batch of all processes, or the weighted sum over its parts."""
         import torch
 
         keys = self.train.keys[torch.from_numpy(batch.pictures)].to(self.device)
         scale = self.model.logit_scale
 
         def loss(images: Tensor, texts: Tensor) -> Tensor:
-            return contrastive_loss(images, texts, scale.exp(), keys, self.config.smoothing)
+            return loss_of_parts(images, texts, scale.exp(), keys, self.config.smoothing, parts)
 
         optimizer.zero_grad(set_to_none=True)
         value = backward(encode, chunks, loss, [scale], trained)

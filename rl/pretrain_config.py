@@ -8,6 +8,8 @@ from typing import Any
 
 from indexes.errors import BeholderError
 
+LISTS = ("sources", "head_within", "last_head_within")
+
 
 @dataclass(frozen=True)
 class PretrainConfig:
@@ -27,6 +29,10 @@ class PretrainConfig:
     head_batch: int = 2048  # pictures a step, over all processes
     head_lr: float = 2e-3
     head_captions: int = 5  # caption vectors of a picture that are mixed, with Dirichlet weights
+    # NAME*WEIGHT of sources whose labels are told apart among themselves too: each step adds WEIGHT times the loss of
+    # pictures of that source alone, one caption each (rl/within.py)
+    head_within: tuple[str, ...] = ()
+    within_batch: int = 512  # pictures of such a source a step
 
     # Stage 2: towers too
     tune_epochs: int = 8
@@ -46,6 +52,7 @@ class PretrainConfig:
 
     # Stage 3: heads again, over features of the tuned towers and whole sources (rl/last_heads.py)
     last_head_epochs: int = 0
+    last_head_within: tuple[str, ...] = ()  # head_within of this stage
 
     # All
     smoothing: float = 0.1  # of the contrastive targets
@@ -63,8 +70,15 @@ class PretrainConfig:
         if not self.sources:
             wrong.append("sources is empty")
         wrong += [f"source {name} has a share outside (0, 1]" for name, share in self.shares() if not 0 < share <= 1]
+        for setting in ("head_within", "last_head_within"):
+            for name, weight in self.within(setting):
+                if not 0 < weight < math.inf:
+                    wrong.append(f"{setting} {name} has no weight above 0")
+                if name not in {source for source, _ in self.shares()}:
+                    wrong.append(f"{setting} {name} is none of the sources")
         for name in (
             "head_batch",
+            "within_batch",
             "tune_batch",
             "chunk",
             "head_captions",
@@ -109,8 +123,12 @@ class PretrainConfig:
         """Name and share of each source; nan for a share that is no number."""
         return [_name_and_share(source) for source in self.sources]
 
+    def within(self, setting: str = "head_within") -> list[tuple[str, float]]:
+        """Name and weight of each source of `head_within` or `last_head_within`; nan for a weight that is no number."""
+        return [_name_and_share(source) for source in getattr(self, setting)]
+
     def to_dict(self) -> dict[str, Any]:
-        return {**asdict(self), "sources": list(self.sources)}
+        return {**asdict(self), **{name: list(getattr(self, name)) for name in LISTS}}
 
     @classmethod
     def from_dict(cls, content: dict[str, Any]) -> "PretrainConfig":
@@ -118,7 +136,7 @@ class PretrainConfig:
         unknown = sorted(set(content) - {field.name for field in fields(cls)})
         if unknown:
             raise BeholderError(f"no setting is called {', '.join(unknown)}", "settings of PretrainConfig", "Check it.")
-        return cls(**{**content, "sources": tuple(content.get("sources", cls.sources))})
+        return cls(**{**content, **{name: tuple(content.get(name, getattr(cls, name))) for name in LISTS}})
 
     @classmethod
     def read(cls, path: Path) -> "PretrainConfig":
@@ -144,7 +162,8 @@ RECIPES = {
         precision="bf16",
         tune_epochs=12,
         whole_epochs=3,
-        last_head_epochs=40,
+        last_head_epochs=50,
+        last_head_within=("peopleart*0.5", "photoart*0.2"),
         tune_batch=512,
         chunk=512,
         image_lr=1.5e-4,

@@ -66,13 +66,14 @@ def test_a_third_stage_is_the_heads_alone_over_whole_sources(
     tiny_model: Path, tiny_captions: Path, tmp_path: Path
 ) -> None:
     config = replace(settings(tiny_captions), sources=(f"{tiny_captions}*0.5",), tune_epochs=1, last_head_epochs=2)
+    config = replace(config, last_head_within=(f"{tiny_captions}*0.2",))
     report, model = pretrain_all(tiny_model, tmp_path, tmp_path / "run", config)
     assert model == tmp_path / "run" / "last" / "model"
     tuned, last = (load_file(folder / WEIGHTS.name) for folder in (tmp_path / "run" / "model", model))
     moved = {name for name in tuned if not torch.equal(tuned[name], last[name])}
     assert moved
     assert all(name.startswith(("visual.head.", "text.proj.", "logit_")) for name in moved)
-    again = replace(settings(tiny_captions), head_epochs=2, tune_epochs=0)
+    again = replace(settings(tiny_captions), head_epochs=2, tune_epochs=0, head_within=(f"{tiny_captions}*0.2",))
     pretrain(tmp_path / "run" / "model", tmp_path, tmp_path / "by-hand", again)
     assert (tmp_path / "by-hand" / WEIGHTS).read_bytes() == (model / WEIGHTS.name).read_bytes()
     assert pretrain_all(tiny_model, tmp_path, tmp_path / "run", config)[0].tuned == report.tuned
