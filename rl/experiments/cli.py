@@ -12,7 +12,9 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 # Name of the command -> its module, configuration. Modules import what is heavy where it is used.
-EXPERIMENTS: dict[str, tuple[str, str]] = {}
+EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "people": ("people", "PeopleConfig"),
+}
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: what alignment is worth, measured.")
 Out = Annotated[Path | None, typer.Option(help="Write the run as JSON; default: RUN/result.json.")]

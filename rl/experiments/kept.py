@@ -1,0 +1,83 @@
+"""What an aligned encoder has kept of its base: captions of photographs and objects by name, query by query."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.metrics import average_precision, hit_rate
+from benchmarks.rankings import query_vectors, rank_exactly
+from benchmarks.retrieval import RetrievalConfig, read_judgements
+from benchmarks.runs import Number
+from benchmarks.stats import bootstrap_mean, paired_difference
+from benchmarks.tables import Judgements
+from retrieval.encoder import Encoder
+
+from .places import Places
+
+Floats = NDArray[np.float64]
+OBJECTS = "a {object}, {depiction}", "{depiction} of a {object}"
+CAPTIONS, MAP = "captions: hit_rate@10", "objects: mAP"
+
+
+@dataclass
+class Kept:
+    """Measures of a split of Flickr8k (captions) and, on val, of Photo-Art (objects). Vectors of the base's pictures
+    are read once."""
+
+    places: Places
+    split: str
+    _judged: dict[str, Judgements] = field(default_factory=dict)
+    _vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
+
+    def values(self, encoder: Encoder) -> dict[str, Floats]:
+        """Per query: hit_rate@1, 5 and 10 of captions (Q,), average precision of objects."""
+        judged, vectors = self._read("flickr8k", encoder)
+        hits = rank_exactly(judged, query_vectors(encoder, judged.queries), vectors, 10).hits
+        found = {f"captions: hit_rate@{k}": hit_rate(hits, k) for k in (1, 5, 10)}
+        if self.split == "val":  # Photo-Art has no dev split
+            judged, vectors = self._read("photoart", encoder)
+            ranked = rank_exactly(judged, query_vectors(encoder, judged.queries), vectors)
+            found[MAP] = average_precision(ranked.hits, judged.relevant_counts())
+        return found
+
+    def captions(self) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int64]]:
+        """The base's vectors of captions (Q, D) and of pictures (N, D), and the place of each caption's own picture."""
+        judged, vectors = self._read("flickr8k", self.places.encoder)
+        owners = np.array([query.relevant[0] for query in judged.queries], np.int64)
+        return query_vectors(self.places.encoder, judged.queries), vectors, owners
+
+    def _read(self, name: str, encoder: Encoder) -> tuple[Judgements, NDArray[np.float32]]:
+        if name not in self._judged:
+            self._judged[name] = read_judgements(_table(self.places.data, name, self.split))
+        judged = self._judged[name]
+        if encoder.record.image_fingerprint != self.places.encoder.record.image_fingerprint:
+            return judged, self.places.vectors(name, judged.pictures, encoder)
+        if name not in self._vectors:
+            self._vectors[name] = self.places.vectors(name, judged.pictures)
+        return judged, self._vectors[name]
+
+
+def _table(data: Path, name: str, split: str) -> RetrievalConfig:
+    folder = data / name
+    if name == "photoart":
+        return RetrievalConfig(folder / "items.tsv", label_column=("object,depiction",), template=OBJECTS, split=split)
+    return RetrievalConfig(folder / "captions.tsv", text_column="caption", splits=folder / "splits.tsv", split=split)
+
+
+def kept_numbers(base: dict[str, Floats], sides: dict[str, dict[str, Floats]], seed: int) -> dict[str, Number]:
+    """The base's level of each measure, and each side's change from it, paired by query. Sides are means over seeds."""
+    numbers = {}
+    for what, values in base.items():
+        numbers[f"{what}: base"] = Number.of(bootstrap_mean(values, seed=seed))
+        for side, found in sides.items():
+            numbers[f"{what}: change by {side}"] = Number.of(paired_difference(found[what], values, seed=seed))
+    return numbers
+
+
+def mean_of(found: list[dict[str, Floats]]) -> dict[str, Floats]:
+    """Over seeds, query by query."""
+    return {what: np.asarray(np.mean([one[what] for one in found], axis=0), np.float64) for what in found[0]}
