@@ -13,6 +13,7 @@ import typer
 
 # Name of the command -> its module, configuration. Modules import what is heavy where it is used.
 EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
 }
 

@@ -1,0 +1,314 @@
+"""`align experiment rewriter`: does a rewriter learn from ranks alone what a picture's style is called?
+
+Queries describe a style without naming it (docs/experiments/knowledge). A small Llama is taught a few recorded
+rewrites of each style (SFT), then learns by GRPO from the ranks of pictures for queries that nobody rewrote: which
+pictures bear the style is all it is told. Beside it DPO on ranked answers. Trained on train paintings and queries from
+the glossary; dev are phrasings 1 to 3; reported are the others (200 queries) over val paintings, read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.knowledge_texts import key, read_texts, spellings
+from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
+from benchmarks.stats import bootstrap_mean, paired_difference
+from indexes.errors import BeholderError
+from indexes.manifest import MANIFEST, sha256_file, write_bytes_atomic, write_json_atomic
+from retrieval.rewrite_table import read_rewrites
+
+from ..reward_config import RewardConfig
+from ..rewriter_config import DpoConfig, GrpoConfig, SftConfig
+from .rewriter_numbers import LEARNED, Side, learned_numbers, side_numbers, training_numbers
+from .steps import Say, Steps, content_of, option
+
+SUFFIX = "suffix:in the style of a famous painting"
+RECORDED = "recorded"
+SKETCH = 4  # answers to each query that DPO ranks
+Found = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class RewriterExperiment:
+    """Options of the command."""
+
+    run: Path  # folder of the run
+    table: Path = option(Path("data/peopleart/items.tsv"), "Table of paintings: file, style, split.")
+    texts: Path = option(Path("docs/experiments/knowledge"), "Folder of queries and recorded rewrites.")
+    embeddings: Path = option(Path("work/peopleart.emb"), "EMBEDDINGS of the paintings; made where absent.")
+    model: str = option("beholder-mini", "Encoder that searches.")
+    scorer: str = option("", "Whose percentile weighs the relevant pictures; '': they count alike.")
+    seeds: tuple[int, ...] = option((0, 1, 2), "Of everything, one run each (repeatable).")
+    taught: int = option(10, "Recorded rewrites of each style that SFT sees.")
+    dev_phrasings: int = option(3, "Phrasings 1 to this are dev; later ones are reported on.")
+    batch: int = option(64, "Answers in a step.")
+    sft_steps: int = option(60, "Of SFT.")
+    sft_rate: float = option(3e-3, "Its learning rate.")
+    grpo_steps: int = option(60, "Of GRPO.")
+    grpo_rate: float = option(5e-4, "Its learning rate.")
+    group: int = option(8, "Answers to one query.")
+    kl: float = option(0.02, "GRPO's beta.")
+    temperature: float = option(1.0, "Of sampling.")
+    dpo_steps: int = option(30, "Of DPO; 0: without it.")
+    dpo_rate: float = option(2e-4, "Its learning rate.")
+    dpo_queries: int = option(400, "Queries whose sampled answers are ranked for DPO.")
+    answer_tokens: int = option(24, "Of an answer, at most.")
+    dev_only: bool = option(False, "Stop before val is read.")
+    name: str = option("experiment-rewriter", "Of the run.")
+
+
+def measure(config: RewriterExperiment, say: Say) -> Run:
+    """Train a small rewriter from ranks, three seeds; rank gain alone on 200 held-out queries.
+
+    Example: beholder align experiment rewriter work/rewriter --table $BEHOLDER_DATA/peopleart/items.tsv
+    """
+    config.run.mkdir(parents=True, exist_ok=True)
+    seeds = config.seeds
+    steps = Steps(config.run, say, 2 + len(seeds) * (4 + bool(config.dpo_steps)) + (not config.dev_only))
+    settings = content_of(config, ("run", "name", "seeds", "dev_only"))
+    counts = steps.do("tables", {**settings, "files": _files(config)}, lambda: _tables(config))
+    steps.do("pictures", {"model": config.model, "scorer": config.scorer}, lambda: _pictures(config))
+    trained: dict[int, Found] = {}
+    for seed in seeds:
+        trained[seed] = _train(config, seed, settings, steps, say)
+    answers = {seed: steps.do(f"answers-{seed}", settings, lambda s=seed: _answers(config, s)) for seed in seeds}  # type: ignore[misc]
+    choices = {**settings, "seeds": list(seeds)}
+    if config.dev_only:
+        sides = _sides(config, answers, "dev", "train")
+    else:
+        sides = {
+            name: Side.from_dict(one)
+            for name, one in steps.once(
+                "val", choices, lambda: {n: s.to_dict() for n, s in _sides(config, answers, "held-out", "val").items()}
+            ).items()
+        }
+    return _run(config, sides, trained, answers, counts, steps)
+
+
+def _files(config: RewriterExperiment) -> dict[str, str]:
+    names = "queries.tsv", "rewrites.tsv", "glossary-rewrites.tsv"
+    return {name: sha256_file(config.texts / name) for name in names} | {"table": sha256_file(config.table)}
+
+
+def _tables(config: RewriterExperiment) -> Found:
+    """Writes what is taught, asked in training, asked on dev, and held out; how many of each."""
+    from ..rewriter_data import write_questions
+
+    texts = read_texts(config.texts / "queries.tsv", config.texts / "rewrites.tsv")
+    label = {key(spelled): style for style, spelled in spellings(texts).items()}
+    of_style: dict[str, list[dict[str, str]]] = {}
+    for row in read_rewrites(config.texts / "glossary-rewrites.tsv")[1]:
+        of_style.setdefault(label[key(row["named"])], []).append(row)
+    taught = [row for rows in of_style.values() for row in rows[: config.taught]]
+    _rewrites(config.run / "taught.tsv", [(row["query"], row["rewrite"]) for row in taught])
+    _rewrites(config.run / "recorded.tsv", [(one.query, one.rewrite) for one in texts])
+    words = [(row["query"], row["rewrite"]) for rows in of_style.values() for row in rows]
+    _rewrites(config.run / "words.tsv", words)
+    asked = [(row["query"], f"style = '{style}'") for style, rows in of_style.items() for row in rows]
+    dev = [(one.query, f"style = '{one.style}'") for one in texts if one.phrasing <= config.dev_phrasings]
+    held = [(one.query, f"style = '{one.style}'") for one in texts if one.phrasing > config.dev_phrasings]
+    if not held:
+        raise BeholderError("no phrasing is held out", "--dev-phrasings below the number there is")
+    for name, rows in (("questions", asked), ("dev", dev), ("held-out", held)):
+        write_questions(config.run / f"{name}.tsv", rows)
+    names = spellings(texts)
+    counts = {"taught": len(taught), "asked": len(asked), "dev": len(dev), "held-out": len(held)}
+    return {**counts, "names": {one.query: names[one.style] for one in texts}}
+
+
+def _rewrites(path: Path, rows: Sequence[tuple[str, str]]) -> None:
+    lines = ["query\trewrite", *(f"{query}\t{rewrite}" for query, rewrite in rows)]
+    write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def _pictures(config: RewriterExperiment) -> Found:
+    """Vectors of the paintings, and their scores where a scorer is named."""
+    if not (config.embeddings / MANIFEST).is_file():
+        from retrieval.pipeline import EmbedConfig, embed
+
+        embed(config.table.parent, config.embeddings, EmbedConfig(model=config.model))
+    if config.scorer:
+        from retrieval.scoring import ScoreConfig, score_folder
+
+        score_folder(config.embeddings, ScoreConfig((config.scorer,)))
+    write_json_atomic(config.run / "rewards.json", _rewards(config, "train").to_dict())
+    return {}
+
+
+def _rewards(config: RewriterExperiment, split: str) -> RewardConfig:
+    return RewardConfig(
+        str(config.embeddings), config.model, str(config.table), split, config.scorer, evaluation=split == "val"
+    )
+
+
+def _train(config: RewriterExperiment, seed: int, settings: Mapping[str, Any], steps: Steps, say: Say) -> Found:
+    """SFT, GRPO and DPO of a seed: figures of each one's log."""
+    from ..rewriter_train import read_log, train_rewriter
+
+    home, run = config.run / f"seed-{seed}", config.run
+    shared: dict[str, Any] = {"batch": config.batch, "answer_tokens": config.answer_tokens, "seed": seed}
+    shared |= {"log_every": 5, "save_every": 20}
+
+    def begin() -> Found:
+        from ..small_llama import SmallLlama, write_small_llama
+
+        texts = [text for row in read_rewrites(run / "words.tsv")[1] for text in (row["query"], row["rewrite"])]
+        return {"weights": write_small_llama(home / "start", texts, config.model, SmallLlama(seed=seed))}
+
+    def sft() -> Found:
+        one = SftConfig(str(home / "start"), config.sft_steps, learning_rate=config.sft_rate,
+                        rewrites=(str(run / "taught.tsv"),), **shared)  # fmt: skip
+        train_rewriter(one, home / "sft", say=say)
+        return {"log": read_log(home / "sft")}
+
+    def grpo() -> Found:
+        one = GrpoConfig(str(home / "sft/model"), config.grpo_steps, learning_rate=config.grpo_rate, group=config.group,
+                         beta=config.kl, temperature=config.temperature, questions=str(run / "questions.tsv"),
+                         rewards=str(run / "rewards.json"), **shared)  # fmt: skip
+        train_rewriter(one, home / "grpo", say=say)
+        return {"log": read_log(home / "grpo")}
+
+    def dpo() -> Found:
+        _rank(config, seed, home)
+        one = DpoConfig(str(home / "sft/model"), config.dpo_steps, learning_rate=config.dpo_rate,
+                        ranked=str(home / "ranked.tsv"), **shared)  # fmt: skip
+        train_rewriter(one, home / "dpo", say=say)
+        return {"log": read_log(home / "dpo")}
+
+    found = steps.do(f"start-{seed}", settings, begin)
+    for name, make in (("sft", sft), ("grpo", grpo), *((("dpo", dpo),) if config.dpo_steps else ())):
+        found[name] = steps.do(f"{name}-{seed}", settings, make)["log"]
+        found[f"{name} seconds"] = steps.seconds(f"{name}-{seed}")
+    return found
+
+
+def _rank(config: RewriterExperiment, seed: int, home: Path) -> None:
+    from ..rewards import Rewards
+    from ..rewriter_data import questions
+    from ..rewriter_measure import ranked, sampled
+
+    rows = questions(config.run / "questions.tsv")
+    every = max(1, len(rows) // config.dpo_queries)
+    rows = rows[seed % every :: every][: config.dpo_queries]
+    said = sampled(str(home / "sft/model"), [row["query"] for row in rows], SKETCH, temperature=config.temperature,
+                   tokens=config.answer_tokens, seed=seed)  # fmt: skip
+    ranked(Rewards(_rewards(config, "train")), rows, said, home / "ranked.tsv")
+
+
+def _answers(config: RewriterExperiment, seed: int) -> Found:
+    """What the seed's rewriters make of dev and held-out queries, as search would use it: no picture is read."""
+    from retrieval.encoders import load_encoder
+    from retrieval.rewrite import RewriteSettings, load_rewriter
+
+    from ..rewriter_data import questions
+    from ..rewriter_measure import answered
+
+    encoder = load_encoder(config.model)
+    settings = RewriteSettings(cache=None, max_answer_tokens=2 * config.answer_tokens)
+    found: Found = {}
+    for stage in _stages(config):
+        rewriter = load_rewriter(f"hf:{config.run / f'seed-{seed}' / stage / 'model'}", settings, encoder=encoder)
+        for part in ("dev", "held-out"):
+            queries = [row["query"] for row in questions(config.run / f"{part}.tsv")]
+            rewrites, told = answered(rewriter, queries)
+            found[f"{stage} {part}"] = {"texts": [one.text for one in rewrites], **told}
+    return found
+
+
+def _stages(config: RewriterExperiment) -> tuple[str, ...]:
+    return ("sft", "grpo", "dpo") if config.dpo_steps else ("sft", "grpo")
+
+
+def _sides(config: RewriterExperiment, answers: Mapping[int, Found], part: str, split: str) -> dict[str, Side]:
+    """Figures of each side over the pictures of a split, a row per query; trained sides have one list per seed."""
+    from retrieval.rewrite import load_rewriter
+
+    from ..reward_corpus import load_corpus
+    from ..rewriter_data import questions
+    from ..rewriter_measure import Judged
+
+    corpus = load_corpus(_rewards(config, split))
+    judged = Judged.of(corpus, questions(config.run / f"{part}.tsv"))
+
+    def side(*lists: Sequence[str]) -> Side:
+        found = [judged.figures(texts) for texts in lists]
+        return Side({name: [one[name].tolist() for one in found] for name in found[0]})
+
+    fixed = {"no rewrite": "none", "fixed suffix": SUFFIX, RECORDED: f"file:{config.run / 'recorded.tsv'}"}
+    sides = {}
+    for name, spec in fixed.items():
+        rewriter = load_rewriter(spec, encoder=corpus.encoder)
+        sides[name] = side([one.text for one in rewriter.rewrite(judged.queries)])
+    for stage in _stages(config):
+        lists = [found[f"{stage} {part}"]["texts"] for found in answers.values()]
+        sides[stage] = side(*lists)
+    sides["exchanged"] = side(*(_exchanged(judged.queries, one["grpo " + part]["texts"]) for one in answers.values()))
+    return sides
+
+
+def _exchanged(queries: Sequence[str], texts: Sequence[str]) -> list[str]:
+    """Each query with what was added to another's: halfway round the list, where another style is."""
+    from retrieval.rewrite_arms import filled
+    from retrieval.rewrite_offline import bare
+
+    from ..rewriter_data import pattern_of
+
+    patterns = [pattern_of(query, text) or "" for query, text in zip(queries, texts, strict=True)]
+    moved = list(np.roll(np.array(patterns, dtype=object), len(patterns) // 2))
+    return [filled(query, pattern).text or bare(query) for query, pattern in zip(queries, moved, strict=True)]
+
+
+def _run(
+    config: RewriterExperiment,
+    sides: Mapping[str, Side],
+    trained: Mapping[int, Found],
+    answers: Mapping[int, Found],
+    counts: Found,
+    steps: Steps,
+) -> Run:
+    part, split = ("dev", "train") if config.dev_only else ("held-out", "val")
+    numbers: dict[str, Number] = {}
+    for name in sides:
+        numbers |= side_numbers(name, sides[name])
+    for stage in LEARNED:
+        if stage in sides:
+            numbers |= learned_numbers(stage, sides[stage], sides["sft"], tuple(trained))
+    names = [counts["names"][query] for query in _queries(config, part)]
+    for stage in _stages(config):
+        told = [found[f"{stage} {part}"] for found in answers.values()]
+        right = np.mean([[n in t for n, t in zip(names, one["texts"], strict=True)] for one in told], axis=0)
+        numbers[f"right style named, {stage}"] = Number.of(bootstrap_mean(right))
+        numbers[f"kept their own words, {stage}"] = Number(float(np.mean([one["fell back"] for one in told])))
+    numbers |= training_numbers(trained)
+    if "dpo" in sides:
+        mine, other = sides["grpo"].mean("gain"), sides["dpo"].mean("gain")
+        numbers["rank gain: grpo less dpo"] = Number.of(paired_difference(mine, other))
+    return Run(
+        name=config.name,
+        command=command_of("align experiment rewriter", config),
+        machine=describe_machine(),
+        seed=config.seeds[0],
+        data={
+            "table": portable_path(config.table),
+            **{f"{name}_sha256": value for name, value in _files(config).items()},
+            "queries": counts[part],
+            "encoder": config.model,
+        },
+        numbers=numbers,
+        notes=(
+            f"{counts[part]} queries ({part}) over the pictures of {split}; {counts['taught']} recorded rewrites "
+            f"taught, {counts['asked']} queries asked in training; trained rows are means over {len(trained)} seeds, "
+            "query by query; intervals are over queries, of differences paired.",
+        ),
+    )
+
+
+def _queries(config: RewriterExperiment, part: str) -> list[str]:
+    from ..rewriter_data import questions
+
+    return [row["query"] for row in questions(config.run / f"{part}.tsv")]
