@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from rl.pretrain import _Epochs
+from rl.epochs import Epochs
 from rl.pretrain_config import PretrainConfig
 from rl.schedule import cycle, cycles
 
@@ -26,7 +26,7 @@ def test_cycles_follow_each_other_at_their_heights() -> None:
 
 def test_epochs_of_shares_come_before_epochs_of_whole_sources() -> None:
     config = PretrainConfig(tune_epochs=2, whole_epochs=2, tune_batch=10)
-    epochs = _Epochs(config, shown=30, pictures=50)
+    epochs = Epochs(config, shown=30, pictures=50)
     assert (epochs.first, epochs.steps, epochs.count) == (6, 16, 4)
     assert [done for done in range(1, 17) if epochs.ended(done)] == [3, 6, 11, 16]
     assert [epochs.ended(done) for done in (3, 6, 11, 16)] == [1, 2, 3, 4]
