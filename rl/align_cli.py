@@ -21,7 +21,7 @@ HELP = {
     "pictures": "INDEX or EMBEDDINGS folder that holds pictures; may be repeated.",
     "dev_preferences": "Table to measure and choose by; default: a share of the queries.",
     "any_teacher": "Take lists of a cascade over another encoder's index.",
-    "dev_share": "Share of the queries kept for that, by their words.",
+    "dev_share": "Share of the queries kept for that, by their words; and of the pictures, with --dev-source index.",
     "towers": f"What is tuned: {', '.join(TOWERS)}. With text, no picture is embedded again.",
     "text_lr": "Learning rate of the text tower; 0 tunes its head alone.",
     "image_lr": "Learning rate of the image tower.",
@@ -41,7 +41,7 @@ HELP = {
     "queries": "Queries in a step, over all processes and micro-batches.",
     "accumulate": "Micro-batches of a step.",
     "evaluate_every": "Steps between evaluations, and between checkpoints.",
-    "dev_source": "Source whose dev split tells what is kept.",
+    "dev_source": 'Source whose dev split tells what is kept; "index": captions of the pictures.',
     "max_retention_loss": "Points of hit_rate@10 that may be lost.",
     "patience": "Evaluations in a row over that budget that end the run.",
     "alphas": "Weight of the tuned encoder against the base that is tried; may be repeated.",
@@ -50,6 +50,8 @@ HELP = {
     "partial": "Write only what changed; the checkpoint names its base.",
     "tensorboard": "Write curves into RUN/tensorboard (needs the extra train).",
 }
+Out = Annotated[Path | None, typer.Option(help="Write the figures as JSON, for bench report.")]
+
 OWN = ("preferences",)  # settings that are no options
 
 
@@ -60,6 +62,7 @@ def train(
     cache: Annotated[Path | None, typer.Option(help="What is computed once, kept across runs; default: RUN.")] = None,
     config: Annotated[Path | None, typer.Option(help="Start from a run's config.json.")] = None,
     seeds: Annotated[str, typer.Option(help="Several runs, RUN/seed-N each: 0,1,2.")] = "",
+    out: Out = None,
     **settings: Any,
 ) -> None:
     """Tune an encoder on preferences, so that plain search gives what the cascade gave. Run again to go on after an
@@ -74,20 +77,30 @@ def train(
     from .align_seeds import align_seeds, told
 
     if seeds:
-        for line in told(align_seeds(chosen, _seeds(seeds), run, data, cache=cache, say=_say)):
+        several = align_seeds(chosen, _seeds(seeds), run, data, cache=cache, say=_say)
+        for line in told(several):
             typer.echo(line)
+        if out:
+            from .align_run import run_of_seeds
+
+            _write(out, run_of_seeds(out.stem, chosen, run, _seeds(seeds), several))
         return
     report = align(chosen, run, data, cache=cache, say=_say)
     typer.echo(f"{report.model}\tstep {report.step}, alpha {report.alpha:g}")
     for name, value in report.tuned.items():
         typer.echo(f"dev {name}\t{value:.2f}\tbase {report.base[name]:.2f}")
+    if out:
+        from .align_run import run_of_training
+
+        _write(out, run_of_training(out.stem, chosen, run, report))
 
 
 def speed(
     preferences: Annotated[Path, typer.Argument(help="Table of preferences.")],
     data: Annotated[Path | None, typer.Option(envvar="BEHOLDER_DATA", help="Folder of the sources.")] = None,
     cache: Annotated[Path, typer.Option(help="Folder for what is computed once.")] = Path("work/align-speed"),
-    repeats: Annotated[int, typer.Option(help="Steps timed, after a tenth more to warm up.")] = 20,
+    repeats: Annotated[int, typer.Option(help="Steps timed, after two to warm up.")] = 20,
+    out: Out = None,
     **settings: Any,
 ) -> None:
     """Time whole training steps beside forward and backward of the towers alone.
@@ -96,10 +109,15 @@ def speed(
     """
     from .align_speed import measure_speed
 
-    timed = measure_speed(chosen_config(preferences, None, settings), data, cache, repeats, _say)
+    config = chosen_config(preferences, None, settings)
+    timed = measure_speed(config, data, cache, repeats, _say)
     typer.echo(f"steps/s\t{timed.steps:.3f}")
     typer.echo(f"towers alone/s\t{timed.towers:.3f}")
     typer.echo(f"loss, collation, logging\t{100 * timed.overhead:.1f} % of a step")
+    if out:
+        from .align_run import run_of_speed
+
+        _write(out, run_of_speed(out.stem, config, repeats, timed))
 
 
 def chosen_config(preferences: Path | None, config: Path | None, settings: dict[str, Any]) -> AlignConfig:
@@ -155,6 +173,13 @@ def _with_settings(function: Callable[..., None]) -> Callable[..., None]:
 
 def _element(name: str, example: tuple[Any, ...]) -> type:
     return type(example[0]) if example else str
+
+
+def _write(out: Path, run: Any) -> None:
+    from benchmarks.runs import write_run
+
+    write_run(out, run)
+    typer.echo(f"wrote {out}", err=True)
 
 
 def _say(line: str) -> None:

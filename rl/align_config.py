@@ -24,7 +24,7 @@ class AlignConfig:
     preferences: str = ""  # a table of rl/preferences.py
     pictures: tuple[str, ...] = ()  # INDEX or EMBEDDINGS folders, in which the pictures' vectors are found by sha256
     dev_preferences: str = ""  # lists to measure and choose by; empty: dev_share of the table's queries
-    dev_share: float = 0.1
+    dev_share: float = 0.1  # of the queries, by their words
     any_teacher: bool = False  # take lists that the cascade made over another encoder's index, too
 
     towers: str = "text"
@@ -60,7 +60,8 @@ class AlignConfig:
     max_gradient: float = 1.0  # norm at which gradients are clipped
 
     evaluate_every: int = 50  # steps; also between checkpoints
-    dev_source: str = "flickr8k"  # whose dev split tells what is kept; a caption table is read whole
+    dev_source: str = "flickr8k"  # whose dev split tells what is kept; a caption table is read whole, and of "index"
+    # the captions of dev_share of the pictures, which are then not trained on
     max_retention_loss: float = 1.0  # points of hit_rate@10 on it below the base
     patience: int = 2  # evaluations in a row over that budget end the run
     alphas: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0)  # 0 = base, 1 = tuned: weights between them that are measured

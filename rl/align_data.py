@@ -165,10 +165,11 @@ def _captioned(
 ) -> list[Captioned]:
     keys: dict[str, int] = {}
     found: list[Captioned] = []
+    held = config.dev_share if config.dev_source == OF_INDEX else 0.0
     for source in config.captions:
         if source == OF_INDEX:
             said: dict[int, list[int]] = {}
-            for row, caption in gallery.captions(without=evaluation):
+            for row, caption in gallery.captions(lambda name: name not in evaluation and not _in_dev(name, held)):
                 said.setdefault(row, []).append(number(caption))
             for row, captions in said.items():
                 found.append(Captioned(row, keys.setdefault(f"row:{row}", len(keys)), tuple(captions)))
@@ -187,11 +188,23 @@ def _captioned(
 
 
 def _kept(config: AlignConfig, data: Path | None, gallery: Gallery, number: Any) -> Kept:
-    examples = read_source(config.dev_source, _root(data, config.dev_source), "dev")
-    rows = rows_of_examples(gallery, examples)
-    pairs = [(number(caption), owner) for owner, example in enumerate(examples) for caption in example.captions]
+    said: dict[int, list[str]] = {}  # row of a picture -> its captions
+    if config.dev_source == OF_INDEX:
+        for row, caption in gallery.captions(lambda name: _in_dev(name, config.dev_share)):
+            said.setdefault(row, []).append(caption)
+    else:
+        examples = read_source(config.dev_source, _root(data, config.dev_source), "dev")
+        for row, example in zip(rows_of_examples(gallery, examples), examples, strict=True):
+            said.setdefault(row, []).extend(example.captions)
+    if len(said) < 2:
+        raise BeholderError(
+            f"{len(said)} captioned pictures to tell what is kept",
+            "two at least",
+            "Name another --dev-source, or raise --dev-share.",
+        )
+    pairs = [(number(caption), owner) for owner, row in enumerate(said) for caption in said[row]]
     texts, owners = np.array(pairs).T
-    return Kept(np.array(rows), texts, owners)
+    return Kept(np.array(list(said)), texts, owners)
 
 
 def _root(data: Path | None, source: str) -> Path:

@@ -118,13 +118,13 @@ class Gallery:
             rows.append(self.row(sha256))
         return rows
 
-    def captions(self, without: set[str]) -> list[tuple[int, str]]:
-        """(row, caption) of the folders' items that carry one, but for some pictures (sha256)."""
+    def captions(self, wanted: Callable[[str], bool]) -> list[tuple[int, str]]:
+        """(row, caption) of the folders' items that carry one, where the picture (sha256) is wanted."""
         return [
             (self.row(sha256), caption)
             for folder in self.folders
             for sha256, caption in zip(folder.sha256s, folder.captions, strict=True)
-            if caption and sha256 not in without
+            if caption and wanted(sha256)
         ]
 
     def vectors(self, encoder: Encoder, say: Say) -> NDArray[np.float16]:

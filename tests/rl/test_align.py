@@ -15,6 +15,7 @@ from align_tiny import make_run
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
+from benchmarks.runs import read_run
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from retrieval.encoders import load_encoder
 from retrieval.images import decode, fit
@@ -251,9 +252,15 @@ def test_nothing_to_train_is_said(tmp_path: Path, tiny_run: AlignConfig) -> None
 def test_the_command_repeats_a_run_from_its_file(tmp_path: Path, tiny_run: AlignConfig) -> None:
     first = align(tiny_run, tmp_path / "first")
     arguments = ["train", "--config", str(tmp_path / "first/config.json"), "--run", str(tmp_path / "second")]
+    arguments += ["--out", str(tmp_path / "second.json")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "dev pair_accuracy" in result.stdout
+    found = read_run(tmp_path / "second.json")
+    assert found.numbers["dev hit_rate@10: aligned"].value == pytest.approx(first.tuned["hit_rate@10"] / 100)
+    assert found.numbers["dev kendall_tau: base"].value == pytest.approx(first.base["kendall_tau"])
+    assert "--queries 4 " in found.command + " "
+    assert str(tmp_path) not in found.command  # names of the machine stay here
     again = tmp_path / "second/model"
     assert all(value.equal(weights(again)[name]) for name, value in weights(first.model).items())
 
@@ -261,6 +268,7 @@ def test_the_command_repeats_a_run_from_its_file(tmp_path: Path, tiny_run: Align
 def test_seeds_are_runs_of_their_own_with_mean_and_interval(tmp_path: Path, tiny_run: AlignConfig) -> None:
     (tmp_path / "run.json").write_text(json.dumps(tiny_run.to_dict()))
     arguments = ["train", "--config", str(tmp_path / "run.json"), "--run", str(tmp_path / "runs"), "--seeds", "0,1"]
+    arguments += ["--out", str(tmp_path / "seeds.json")]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
     assert "2 seeds" in result.stdout
@@ -269,6 +277,9 @@ def test_seeds_are_runs_of_their_own_with_mean_and_interval(tmp_path: Path, tiny
     values = [report["hit_rate@10"] for report in reports]
     assert figures["hit_rate@10"]["mean"] == pytest.approx(sum(values) / 2)
     # Student's t of one degree of freedom: 12.706 * s / sqrt(2), s = |a - b| / sqrt(2)
+    number = read_run(tmp_path / "seeds.json").numbers["dev hit_rate@10: aligned"]
+    assert number.value == pytest.approx(sum(values) / 200)
+    assert number.n == 2
     assert figures["hit_rate@10"]["half"] == pytest.approx(12.706 * abs(values[0] - values[1]) / 2, rel=1e-3)
 
 
@@ -277,8 +288,9 @@ def test_speed_of_a_step_is_printed(tmp_path: Path, tiny_run: AlignConfig) -> No
     for name in ("base", "pictures", "captions", "dev_source"):
         value = getattr(tiny_run, name)
         arguments += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else value[0]]
-    result = CliRunner().invoke(app, [*arguments, "--contrastive-batch", "8"], catch_exceptions=False)
-    assert result.exit_code == 0
+    result = CliRunner().invoke(app, [*arguments, "--contrastive-batch", "8", "--out", str(tmp_path / "s.json")])
+    assert result.exit_code == 0, result.output
+    assert 0 <= read_run(tmp_path / "s.json").numbers["collation, losses and log, of a step"].value < 1
     assert "% of a step" in result.stdout
 
 

@@ -196,3 +196,25 @@ def test_random_labels_take_pictures_of_any_list(tmp_path: Path, tiny_model: Pat
         assert set(b.pictures) <= pool
         assert a.query == b.query
         np.testing.assert_array_equal(a.prefer, b.prefer)
+
+
+def test_what_is_kept_may_be_told_by_an_index_s_own_captions(
+    tmp_path: Path, tiny_model: Path, tiny_captions: Path
+) -> None:
+    """A share of the captioned pictures, on which then nothing is trained; without it the command says what to do."""
+    from retrieval.pipeline import EmbedConfig, embed
+
+    settings = EmbedConfig(model=str(tiny_model), workers=1, captions=str(tiny_captions))
+    embed(tiny_captions.parent, tmp_path / "said.emb", settings)
+    config = make_run(tmp_path, tiny_model, tiny_captions, dev_source="index", dev_share=0.4)
+    config = replace(config, pictures=(str(tmp_path / "said.emb"),), captions=("index",), contrastive_batch=4)
+    data = read_data(config, None, tmp_path / "cache", quiet)
+    trained = {one.picture for one in data.captioned}
+    assert trained
+    assert len(data.kept.pictures) >= 2
+    assert not trained & set(data.kept.pictures.tolist())
+    assert len(trained) + len(data.kept.pictures) == 12
+    ready = prepare(config, None, tmp_path / "cache", quiet)
+    assert "hit_rate@10" in ready.measured(ready.model)
+    with pytest.raises(BeholderError, match="0 captioned pictures to tell what is kept"):
+        read_data(replace(config, dev_share=0.0), None, tmp_path / "cache", quiet)
