@@ -21,13 +21,13 @@ BESIDE = {"net": "weighted by net votes", "confidence": "weighted by confidence"
 
 def agreements(judged: Judged, chosen: Chosen, weight: str, seed: int) -> Numbers:
     """The metric of each system with its interval."""
-    values = _values(judged, chosen, weight)
+    values = per_unit(judged, chosen, weight)
     return {name: Number.of(hpir.interval(one, judged.sure, seed=seed), hpir.CHANCE) for name, one in values.items()}
 
 
 def differences(judged: Judged, chosen: Chosen, baseline: str, weight: str, seed: int) -> Numbers:
     """What each other system has on the baseline, in points, on the same draws of queries or pictures."""
-    values = _values(judged, chosen, weight)
+    values = per_unit(judged, chosen, weight)
     single = judged.sure < 2
     numbers = {}
     for name, one in values.items():
@@ -85,7 +85,7 @@ def notes_of(judged: Judged, aspect: str, group: str, weight: str, halves: Seque
     return [said]
 
 
-def _values(judged: Judged, chosen: Chosen, weight: str) -> dict[str, hpir.Floats]:
+def per_unit(judged: Judged, chosen: Chosen, weight: str) -> dict[str, hpir.Floats]:
     """One number per query or picture, whose mean is the metric."""
     sure = hpir.decided(judged.counts)
     counts = judged.counts[sure]

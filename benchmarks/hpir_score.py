@@ -16,10 +16,11 @@ from retrieval.votes import ASPECTS
 from . import hpir
 from .hpir_controls import run_controls
 from .hpir_judged import Judged, judged_items, with_majority
-from .hpir_numbers import agreements, beside, differences, notes_of
+from .hpir_numbers import agreements, beside, differences, notes_of, per_unit
 from .hpir_pictures import SetPictures
 from .hpir_set import TEST, HpirSet, pictures_of, read_set
 from .hpir_systems import System, SystemSpecs, query_of, questions_of, systems
+from .per_query import PerQuery, digest_of
 from .runs import Number, Run, command_of, describe_machine
 
 
@@ -76,6 +77,7 @@ def measure(config: HpirScoreConfig) -> Run:
     if len(set(names)) != len(names):
         raise BeholderError(f"two sets are called {max(names, key=names.count)}", "different names", "Rename a folder.")
     numbers: dict[str, Number] = {}
+    per_query: dict[str, PerQuery] = {}
     notes: list[str] = []
     data: dict[str, Any] = {"split": config.split, "sets": {}}
     lines: list[str] = []
@@ -85,6 +87,7 @@ def measure(config: HpirScoreConfig) -> Run:
         scored = _Scored(config, one, pictures, f"{one.name}: " if len(sets) > 1 else "")
         scored.run()
         numbers |= scored.numbers
+        per_query |= scored.per_query
         notes += [note for note in scored.notes if note not in notes]
         data["sets"][one.name] = scored.data
         shown.update(pictures.sha256s)
@@ -93,7 +96,7 @@ def measure(config: HpirScoreConfig) -> Run:
         write_bytes_atomic(config.per_item, ("\n".join(lines) + "\n").encode())
     data[f"{config.split}_pictures"] = sorted(shown)  # by sha256: training leaves them out
     command, machine = command_of("bench hpir score", config), describe_machine(config.device)
-    return Run(config.name, command, machine, config.seed, data, numbers, tuple(notes))
+    return Run(config.name, command, machine, config.seed, data, numbers, tuple(notes), per_query=per_query)
 
 
 class _Scored:
@@ -105,6 +108,7 @@ class _Scored:
         self.notes: list[str] = []
         self.lines: list[str] = []
         self.data: dict[str, Any] = {}
+        self.per_query: dict[str, PerQuery] = {}
 
     def run(self) -> None:
         items = self.set.items
@@ -159,6 +163,10 @@ class _Scored:
         numbers |= gains | beside(judged, chosen, config.weight, config.seed)
         numbers |= {f"control: {name}": Number(value, n=judged.sure) for name, value in controls.items()}
         self.numbers |= {f"{self.prefix}{name}{suffix}": number for name, number in numbers.items()}
+        asked = digest_of([self.set.sha256, config.split, aspect, config.weight, [item.qid for item in judged.items]])
+        for name, values in per_unit(judged, chosen, config.weight).items():
+            if 0 <= values.mean() <= 1:  # rounding can take it out; the number was put back
+                self.per_query[f"{self.prefix}{name}{suffix}"] = PerQuery(values, asked)
         halves = [(one.high - one.low) / 2 for one in gains.values() if one.low is not None and one.high is not None]
         self.notes += [self.prefix + note for note in notes_of(judged, aspect, config.group, config.weight, halves)]
         self._look(aspect, judged, scores)

@@ -28,6 +28,7 @@ from retrieval.rewrite import load_rewriter
 from .look_attributes import attributes
 from .look_measures import MEASURES
 from .look_words import TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
+from .per_query import PerQuery, digest_of
 from .pictures import picture_vectors
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
@@ -126,6 +127,7 @@ def measure(config: LookConfig, *, base: Encoder | None = None) -> Run:
         },
         numbers=numbers_of(rows, words, config.seed),
         notes=_notes(config, rows, words, pictures),
+        per_query=per_query_of(rows, digest_of([words, judged.pictures])),
     )
 
 
@@ -209,6 +211,15 @@ def numbers_of(rows: dict[str, Look], words: Sequence[LookWord], seed: int) -> d
                 gain = paired_difference(row.percentile[mine], base.percentile[mine], seed=seed)
                 numbers[f"{name}, {attribute}: gain"] = Number.of(gain)
     return numbers
+
+
+def per_query_of(rows: dict[str, Look], asked: str) -> dict[str, PerQuery]:
+    """The values of every row's two measures over all words, of queries with the digest `asked`."""
+    found: dict[str, PerQuery] = {}
+    for name, row in rows.items():
+        found[f"{name}, all words: percentile"] = PerQuery(row.percentile, asked)
+        found[f"{name}, all words: subject"] = PerQuery(row.subject, asked)
+    return found
 
 
 def counts(row: Look, base: Look) -> bool:

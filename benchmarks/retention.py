@@ -12,6 +12,7 @@ from indexes.errors import BeholderError, ConditionFailed
 
 from . import metrics
 from .metrics import Bools, Floats, Ints
+from .per_query import PerQuery
 from .runs import Number, Run
 from .stats import bootstrap_mean, bootstrap_median, paired_difference, paired_medians
 
@@ -35,6 +36,10 @@ class Scored:
             middle = bootstrap_median(self.values, seed=seed)
             return Number(middle.mean, "", middle.low, middle.high, middle.n, self.chance)
         return Number.of(bootstrap_mean(self.values, seed=seed), self.chance)
+
+    def per_query(self, queries: str) -> PerQuery:
+        """Its values, of queries with this digest."""
+        return PerQuery(np.asarray(self.values, np.float64), queries, self.of_ranks)
 
 
 def caption_scores(hits: Bools, relevant: Ints, candidates: int, prefix: str = "") -> dict[str, Scored]:

@@ -20,6 +20,7 @@ from retrieval.pipeline import EmbedConfig
 
 from . import metrics, tables
 from .caption_files import read_rows
+from .per_query import digest_of
 from .pictures import picture_vectors
 from .rankings import Rankings, query_vectors, rank_by_cli, rank_by_index, rank_exactly, rank_texts
 from .retention import HIT_RATE_AT, Scored, caption_scores, label_scores, retention
@@ -83,6 +84,7 @@ def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
     judged = read_judgements(config)
     scored, record, candidates = _scored(config, judged, encoder, config.embeddings)
     numbers = {name: one.number(config.seed) for name, one in scored.items()}
+    asked = digest_of([judged.queries, judged.pictures, candidates])
     if config.compare is not None:
         base = load_encoder(config.compare, config.device)
         before, base_record, _ = _scored(config, judged, base, _embeddings_of(config, base))
@@ -108,6 +110,7 @@ def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
         },
         numbers=numbers,
         notes=(_protocol(config, judged, candidates, through),),
+        per_query={name: one.per_query(asked) for name, one in scored.items()},
     )
 
 

@@ -13,19 +13,21 @@ import platform
 import re
 import shlex
 import statistics
-from collections.abc import Sequence
-from dataclasses import MISSING, asdict, dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from indexes.errors import FormatError
+from indexes.errors import BeholderError, FormatError
 from indexes.manifest import write_bytes_atomic
 
+from .per_query import PerQuery, path_beside, write_per_query
 from .stats import Interval
 
 KIND, FORMAT = "beholder-run", 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
+MEASURED, QUOTED, UNVERIFIED = "measured here", "quoted from", "not verified"
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,8 @@ class Number:
     are.
 
     low and high: 95 % interval over n queries, or the smallest and largest of n repeats where `spread` is
-    "range".
+    "range". source: None for what this run measured; else "quoted from ..." with the paper and its table, or "not
+    verified". Raises BeholderError for another.
     """
 
     value: float
@@ -44,6 +47,16 @@ class Number:
     n: int | None = None
     chance: float | None = None
     spread: str = "interval"
+    source: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.source is not None and not self.source.startswith((QUOTED, UNVERIFIED)):
+            raise BeholderError(f"the source {self.source!r}", f"'{QUOTED} ...', '{UNVERIFIED}' or none")
+
+    @property
+    def origin(self) -> str:
+        """Where the value comes from, in words."""
+        return self.source or MEASURED
 
     @classmethod
     def of(cls, interval: Interval, chance: float | None = None) -> "Number":
@@ -58,8 +71,8 @@ class Number:
 
 @dataclass(frozen=True)
 class Run:
-    """`machine`: cores, CPU and versions; `data`: digests and counts; `settings`: what the command does
-    not say.
+    """`machine`: cores, CPU and versions; `data`: digests and counts. `per_query`: the values behind numbers, which
+    are written beside the JSON and not read with it (per_query.py).
     """
 
     name: str
@@ -70,10 +83,12 @@ class Run:
     numbers: dict[str, Number]
     notes: tuple[str, ...] = ()
     headline: str = ""  # what must be read before the numbers
+    per_query: Mapping[str, PerQuery] = field(default_factory=dict, compare=False, repr=False)
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it; what was not measured (None) is left out of a number."""
-        content = {"kind": KIND, "format": FORMAT, **asdict(self), "notes": list(self.notes)}
+        content = {"kind": KIND, "format": FORMAT, **asdict(replace(self, per_query={})), "notes": list(self.notes)}
+        del content["per_query"]
         content["numbers"] = {
             key: {name: value for name, value in asdict(number).items() if value is not None}
             for key, number in self.numbers.items()
@@ -96,13 +111,13 @@ class Run:
             rest = {key: value for key, value in content.items() if key not in ("kind", "format", "numbers", "notes")}
             numbers = {key: Number(**value) for key, value in content["numbers"].items()}
             return cls(**rest, numbers=numbers, notes=tuple(content["notes"]))
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, BeholderError) as error:
             raise FormatError(f"{where} does not hold a run ({error})", f"the fields of format {FORMAT}") from error
 
 
 def write_run(path: Path, run: Run) -> None:
-    """Writes the run atomically; the folder is made. Raises FormatError for a name that a block could not
-    hold.
+    """Writes the run atomically, and its values per query beside it; the folder is made. Raises FormatError for a name
+    that a block could not hold.
     """
     if not NAME.fullmatch(run.name):
         raise FormatError(
@@ -110,7 +125,9 @@ def write_run(path: Path, run: Run) -> None:
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     content = json.dumps(run.to_dict(), indent=1, ensure_ascii=False) + "\n"  # numbers keep their order
+    path_beside(path).unlink(missing_ok=True)  # a kill between the two writes leaves none, not those of another run
     write_bytes_atomic(path, content.encode())
+    write_per_query(path, run.per_query)
 
 
 def read_run(path: Path) -> Run:
@@ -151,12 +168,12 @@ def command_of(verb: str, config: Any) -> str:
     """
     words = ["beholder", *verb.split()]
     options: list[str] = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        option = "--" + field.name.replace("_", "-")
-        if field.default is MISSING:
+    for one in fields(config):
+        value = getattr(config, one.name)
+        option = "--" + one.name.replace("_", "-")
+        if one.default is MISSING:
             words += [_word(item) for item in (value if isinstance(value, tuple) else (value,))]
-        elif value == field.default:
+        elif value == one.default:
             continue
         elif isinstance(value, bool):
             options.append(option)
