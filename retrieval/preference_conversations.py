@@ -6,6 +6,7 @@ Every pair comes in both orders, so that a place cannot be learned for an answer
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from indexes.errors import BeholderError
@@ -78,7 +79,9 @@ def pairs_of_choices(
             names, wins = names[::-1], wins[::-1]
         paths = tuple(f"{folder}/{name}" if folder else name for name in names)
         text = f"{IMAGE}{IMAGE}\n{drawn(PICTURES, row['file_1'] + row['file_2'])}"
-        return _pair(paths, (), text, int(wins[1] > wins[0]), "one", "appeal", source, sides.pop(), licence)
+        one = _pair(paths, (), text, int(wins[1] > wins[0]), "one", "appeal", source, sides.pop(), licence)
+        counted = replace(one.turns[1].claims[0], measured=(float(wins[0]), float(wins[1])))  # choices for each
+        return replace(one, turns=(one.turns[0], replace(one.turns[1], claims=(counted,))))
 
     return collect(_twice(rows), made, pictures)
 
