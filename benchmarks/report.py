@@ -1,7 +1,9 @@
 """`bench report`: run JSON -> tables -> the marked blocks of README and docs, and a check that they agree.
 
 A block is `<!-- results:NAME -->` to `<!-- end -->`; NAME is docs/results/NAME.json, several are parted by
-commas. What lies between is rewritten whole; everything else is left as it is.
+commas. What lies between is rewritten whole; everything else is left as it is. Behind the names, each after a `|`, may
+stand patterns of the numbers to show (`| base*: gain`), `wide` for a row a system and a column a measure, and `bare`
+for a table without what stands below it.
 """
 
 import re
@@ -12,21 +14,27 @@ from pathlib import Path
 from indexes.errors import ConditionFailed, FormatError
 from indexes.manifest import write_bytes_atomic
 
-from .runs import Number, Run, read_run
+from .run_table import chosen, long_table, machine_text, wide_table
+from .runs import Run, read_run
 
 RESULTS = Path("docs", "results")
 PATTERNS = ("README.md", "docs/**/*.md", "retrieval/models/*/README.md")
-START = re.compile(r"^<!-- results:(?P<names>[^>]*?) -->\n", re.MULTILINE)
+START = re.compile(r"^<!-- results:(?P<names>[^>|]*?)(?P<shown>\|[^>]*?)? -->\n", re.MULTILINE)
 END = "<!-- end -->"
+WIDE, BARE = "wide", "bare"
 
 
 @dataclass(frozen=True)
 class Block:
-    """A marked block of a document: the names it shows, and where its content lies in the text."""
+    """A marked block of a document: the names it shows, where its content lies in the text, and what of the runs is
+    shown, and how."""
 
     names: tuple[str, ...]
     start: int
     end: int
+    patterns: tuple[str, ...] = ()
+    wide: bool = False
+    bare: bool = False
 
 
 def find_blocks(text: str, where: Path | str = "the document") -> list[Block]:
@@ -38,33 +46,25 @@ def find_blocks(text: str, where: Path | str = "the document") -> list[Block]:
         if end < 0 or (following and following.start() < end):
             raise FormatError(f"{where}: the block {match.group(0).strip()} has no end", END, "Add it.")
         names = tuple(name.strip() for name in match.group("names").split(","))
-        blocks.append(Block(names, match.end(), end))
+        shown = tuple(part.strip() for part in (match.group("shown") or "").split("|")[1:])
+        patterns = tuple(part for part in shown if part not in (WIDE, BARE))
+        blocks.append(Block(names, match.end(), end, patterns, WIDE in shown, BARE in shown))
     return blocks
 
 
-def render(run: Run) -> str:
+def render(run: Run, patterns: Sequence[str] = (), *, wide: bool = False, bare: bool = False) -> str:
     """A run's headline where it has one, a Markdown table of its numbers, then its protocol, command, machine and
-    seed."""
-    numbers = run.numbers.values()
-    repeats = any(number.spread == "range" and number.low is not None for number in numbers)
-    columns = ["measure", "value"]
-    if any(number.low is not None for number in numbers):
-        columns.append("lowest to highest" if repeats else "95 % interval")
-    with_chance = any(number.chance is not None for number in numbers)
-    with_n = any(number.n is not None for number in numbers)
-    columns += ["chance"] * with_chance + ["repeats" if repeats else "n"] * with_n
+    seed. `patterns`, `wide`, `bare`: as in a block."""
+    numbers = chosen(run, patterns)
+    table = wide_table(numbers) if wide else long_table(numbers)
     lines = [f"**{run.headline}**", ""] if run.headline else []
-    lines += [_row(columns), _row(["---"] + ["---:"] * (len(columns) - 1))]
-    for name, number in run.numbers.items():
-        cells = [name, _value(number.value, number.unit)]
-        if len(columns) > 2 + with_chance + with_n:
-            cells.append(_interval(number))
-        if with_chance:
-            cells.append("" if number.chance is None else _value(number.chance, number.unit))
-        if with_n:
-            cells.append("" if number.n is None else f"{number.n:,}")
-        lines.append(_row(cells))
-    foot = [*run.notes, f"`{run.command}`", f"{_machine(run)}; seed {run.seed}."]
+    lines += table.markdown()
+    if bare:
+        return "\n".join(lines) + "\n"
+    fewer = (
+        [f"{len(numbers)} of the {len(run.numbers)} numbers of this run."] if len(numbers) < len(run.numbers) else []
+    )
+    foot = [*run.notes, *fewer, f"`{run.command}`", f"{machine_text(run)}; seed {run.seed}."]
     return "\n".join([*lines, "", "  \n".join(foot)]) + "\n"
 
 
@@ -73,7 +73,8 @@ def rewritten(text: str, results: Path, where: Path | str = "the document") -> s
     not there.
     """
     for block in reversed(find_blocks(text, where)):
-        content = "\n".join(render(read_run(results / f"{name}.json")) for name in block.names)
+        runs = [read_run(results / f"{name}.json") for name in block.names]
+        content = "\n".join(render(run, block.patterns, wide=block.wide, bare=block.bare) for run in runs)
         text = f"{text[: block.start]}\n{content}\n{text[block.end :]}"
     return text
 
@@ -109,30 +110,3 @@ def report(root: Path, *, check: bool = False) -> tuple[list[Path], int]:
         names = ", ".join(str(path.relative_to(root)) for path in changed)
         raise ConditionFailed(f"{names} differ from docs/results", "the same numbers", "Run `beholder bench report`.")
     return changed, blocks
-
-
-def _row(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _value(value: float, unit: str) -> str:
-    if unit == "share":
-        return f"{100 * value:.1f} %"
-    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"
-    return f"{text} {unit}".rstrip()
-
-
-def _interval(number: Number) -> str:
-    if number.low is None or number.high is None:
-        return ""
-    low, high = (_value(end, number.unit).removesuffix(number.unit).rstrip(" %") for end in (number.low, number.high))
-    return f"{low} to {high}"
-
-
-def _machine(run: Run) -> str:
-    machine = run.machine
-    parts = [f"{machine.get('cores', '?')} cores of {machine.get('cpu', '?')}"]
-    if machine.get("accelerator"):
-        parts.append(machine["accelerator"])
-    parts += [f"{name} {machine[name]}" for name in ("python", "torch", "faiss") if machine.get(name)]
-    return ", ".join(parts)
