@@ -15,6 +15,7 @@ import typer
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
+    "beauty": ("beauty", "BeautyConfig"),
 }
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: what alignment is worth, measured.")

@@ -64,7 +64,7 @@ def learned_numbers(stage: str, after: Side, before: Side, seeds: Sequence[int])
 def training_numbers(trained: Mapping[int, Mapping[str, Any]]) -> dict[str, Number]:
     """What GRPO's logs say, lowest to highest over seeds: the reward on its own samples, divergence, entropy, spread
     within groups, length; and how long it took."""
-    logs = [found["grpo"] for found in trained.values()]
+    logs = [found["grpo"] for found in trained.values() if found["grpo"]]
     numbers: dict[str, Number] = {}
     for shown, name, unit in (
         ("sampled rank gain", "rewards/rank_gain/mean", "share"),
