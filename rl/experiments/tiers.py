@@ -20,7 +20,7 @@ from ..preferences import PreferenceList
 
 @dataclass(frozen=True)
 class Tiers:
-    """How many pictures of a list come from the first `ends[0]` places, from those up to `ends[1]`, and from the rest."""
+    """How many pictures of a list come from the first `ends[0]` places, from those up to `ends[1]`, from the rest."""
 
     taken: tuple[int, int, int] = (10, 7, 7)
     ends: tuple[int, int] = (32, 200)
