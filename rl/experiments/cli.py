@@ -16,6 +16,7 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
     "beauty": ("beauty", "BeautyConfig"),
+    "hacking": ("hacking", "HackingConfig"),
 }
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: what alignment is worth, measured.")

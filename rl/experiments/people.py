@@ -31,6 +31,7 @@ from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
+PICTURES = "picture_steps", "picture_lr", "frozen_blocks"  # settings that a text tower alone does not see
 NO_BUDGET = 100.0  # points: the budget is held over all folds, and again in the runs that are reported
 
 
@@ -54,6 +55,7 @@ class PeopleConfig:
     picture_lr: float = option(2e-4, "Of the image tower's upper blocks.")
     frozen_blocks: int = option(10, "Lowest blocks of the image tower that stay.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
+    dev_only: bool = option(False, "Stop before the pages that are reported: for choosing settings.")
     name: str = option("experiment-people", "Of the run.")
 
     def __post_init__(self) -> None:
@@ -104,29 +106,34 @@ def measure(config: PeopleConfig, say: Say = lambda line: None) -> Run:
     pages = Pages.read(data, "train")
     runs = config.folds + len(config.seeds)
     steps = Steps(config.run, say, 2 + runs * len(config.towers) + len(config.seeds) * ("text" in config.towers))
-    own = content_of(config, without=("run", "data", "embeddings", "towers", "seeds", "name"))
+    own = content_of(config, without=("run", "data", "embeddings", "towers", "seeds", "dev_only", "name"))
     own |= {"base": [base.record.image_fingerprint, base.record.text_fingerprint]}
     dev: dict[str, dict[str, float]] = {}
     for towers in config.towers:
+        mine = {name: one for name, one in own.items() if towers != "text" or name not in PICTURES}
         folds = [
-            steps.do(f"{towers}-fold-{out}", own, partial(_aligned, config, places, pages, towers, seed=out, out=out))
+            steps.do(f"{towers}-fold-{out}", mine, partial(_aligned, config, places, pages, towers, seed=out, out=out))
             for out in range(config.folds)
         ]
         dev[towers] = chosen_alpha(folds, config.max_retention_loss)
         alpha = dev[towers]["alpha"]
+        if config.dev_only:
+            continue
         kinds = {towers: "teacher", **({SHUFFLED: "shuffled"} if towers == "text" else {})}
         for side, labels in kinds.items():
             for seed in config.seeds:
                 steps.do(
                     f"{slug(side)}-seed-{seed}",
-                    {**own, "alpha": alpha},
+                    {**mine, "alpha": alpha},
                     partial(_aligned, config, places, pages, towers, seed=seed, labels=labels, alpha=alpha),
                 )
     shift = steps.do("shift", own, partial(best_shift, places, pages, config.folds, config.max_retention_loss))
     choices = {**own, "dev": dev, "lam": shift["lam"], "seeds": list(config.seeds)}
-    found = steps.once(
-        "test", choices, partial(tested, config.run, places, pages, config.towers, config.seeds, shift["lam"])
-    )
+    if config.dev_only:
+        found = {"numbers": _dev_numbers(dev, shift), "per_seed": {}}
+    else:
+        reading = partial(tested, config.run, places, pages, config.towers, config.seeds, shift["lam"])
+        found = steps.once("test", choices, reading)
     return Run(
         name=config.name,
         command=command_of("align experiment people", config),
@@ -193,6 +200,19 @@ def _aligned(
     except ConditionFailed as error:
         places.say(f"seed {seed}: {error}")
     return {**json.loads((folder / "report.json").read_bytes()), "folder": folder.name}
+
+
+def _dev_numbers(dev: Mapping[str, Mapping[str, float]], shift: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What choices are made by, of pages left out of training."""
+    numbers: dict[str, dict[str, Any]] = {}
+    numbers |= {f"dev pair accuracy: {towers}": {"value": one["pair_accuracy"] / 100} for towers, one in dev.items()}
+    numbers |= {
+        f"dev hit_rate@10 lost: {towers}": {"value": one["lost"], "unit": "points"} for towers, one in dev.items()
+    }
+    for one in shift["tried"]:
+        numbers[f"dev pair accuracy: shift, lam {one['lam']:g}"] = {"value": one["pair_accuracy"] / 100}
+        numbers[f"dev hit_rate@10 lost: shift, lam {one['lam']:g}"] = {"value": one["lost"], "unit": "points"}
+    return numbers
 
 
 def _protocol(config: PeopleConfig, found: dict[str, Any], dev: dict[str, dict[str, float]], lam: float) -> str:
