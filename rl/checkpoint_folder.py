@@ -91,6 +91,7 @@ def write_checkpoint_folder(
             "metrics": {"before": dict(before), "after": dict(after)},
         },
     )
+    shutil.copymode(folder / "manifest.json", folder / WEIGHTS)  # safetensors lets the owner alone read
 
 
 def fingerprints(config: AlignConfig) -> dict[str, Any]:

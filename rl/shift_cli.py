@@ -13,6 +13,7 @@ def shift(
     pictures: Annotated[list[Path], typer.Option(help="INDEX or EMBEDDINGS folder; may be repeated.")],
     base: Annotated[str, typer.Option(help="Encoder.")] = AlignConfig.base,
     dev_preferences: Annotated[Path | None, typer.Option(help="Table to choose by; default: as align train.")] = None,
+    dev_share: Annotated[float, typer.Option(help="Share of the queries kept for that.")] = AlignConfig.dev_share,
     data: Annotated[Path | None, typer.Option(envvar="BEHOLDER_DATA", help="Folder of the sources.")] = None,
     dev_source: Annotated[
         str, typer.Option(help="Source whose dev split tells what is kept.")
@@ -34,6 +35,7 @@ def shift(
         preferences=str(preferences),
         pictures=tuple(map(str, pictures)),
         dev_preferences=str(dev_preferences or ""),
+        dev_share=dev_share,
         dev_source=dev_source,
         max_retention_loss=max_retention_loss,
     )

@@ -49,6 +49,11 @@ def test_a_checkpoint_says_what_it_is(runs: dict[str, AlignReport], tiny_model: 
     assert (made.text_fingerprint, made.image_fingerprint) == (content["text_fingerprint"], base.image_fingerprint)
 
 
+def test_whoever_may_read_the_manifest_may_read_the_weights(runs: dict[str, AlignReport]) -> None:
+    for report in runs.values():
+        assert (report.model / WEIGHTS).stat().st_mode == (report.model / "manifest.json").stat().st_mode
+
+
 def test_a_tuned_text_tower_needs_no_new_embeddings(runs: dict[str, AlignReport]) -> None:
     from retrieval.query_encoder import load_text_encoder
 
