@@ -209,14 +209,19 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
 
 
 def _features(model: AlignModel, tokens: Tensor, texts: list[str], fingerprint: str, cache: Path, say: Say) -> Tensor:
-    """float (T, F) of a frozen text tower, computed once into the cache."""
+    """float (T, F) of a frozen text tower, computed once into the cache: runs over the same texts, in whatever order
+    their lists name them, find it again."""
+    import torch
+
     from .features import cache_name, texts_once
 
-    path = cache / cache_name("texts", fingerprint, texts)
+    order = torch.tensor(sorted(range(len(texts)), key=texts.__getitem__))
+    path = cache / cache_name("texts", fingerprint, sorted(texts))
     if not path.is_file():
         say(f"the text tower is frozen: reading {len(texts):,} texts once")
     device = next(model.parameters()).device
-    return texts_once(path, tokens, lambda some: model.eval().text_features(some.to(device)))
+    kept = texts_once(path, tokens[order], lambda some: model.eval().text_features(some.to(device)))
+    return kept[order.argsort()]
 
 
 def _measure_of(

@@ -171,27 +171,27 @@ def _aligned(config: BeautyConfig, places: Places, side: str, seed: int) -> dict
         labels="shuffled" if side == SHUFFLED else "teacher",
         seed=seed,
     )
-    align(chosen, folder, places.data, cache=config.run / "cache", say=places.say)
+    align(chosen, folder, places.data, cache=places.cache, say=places.say)
     return {**json.loads((folder / "report.json").read_bytes()), "folder": folder.name}
 
 
-def _measured(config: BeautyConfig, sides: Sequence[str]) -> Measured:
+def _measured(config: BeautyConfig, sides: Sequence[str], cache: Path) -> Measured:
     checkpoints = {
         side: [config.run / "runs" / f"{slug(side)}-seed-{seed}" / "model" for seed in config.seeds] for side in sides
     }
     frozen = config.frozen_blocks if {"image", "both"} & set(sides) else 0
-    return Measured(config.weights, config.held_out, checkpoints, frozen, config.run / "cache")
+    return Measured(config.weights, config.held_out, checkpoints, frozen, cache)
 
 
 def _dev(config: BeautyConfig, places: Places, sides: Sequence[str]) -> dict[str, Any]:
-    found = swept(places, _measured(config, sides), "dev")
+    found = swept(places, _measured(config, sides, places.cache), "dev")
     points = means(found.points)
     chosen = best_inside(points, found.ways, config.max_retention_loss)
     return {"points": points, "chosen": chosen, "numbers": as_json(chosen_numbers(found, chosen, config.held_out))}
 
 
 def _val(config: BeautyConfig, places: Places, sides: Sequence[str], chosen: Mapping[str, str]) -> dict[str, Any]:
-    found = swept(places, _measured(config, sides), "val")
+    found = swept(places, _measured(config, sides, places.cache), "val")
     return {"points": means(found.points), "numbers": as_json(chosen_numbers(found, chosen, config.held_out))}
 
 

@@ -13,10 +13,12 @@ import typer
 
 # Name of the command -> its module, configuration. Modules import what is heavy where it is used.
 EXPERIMENTS: dict[str, tuple[str, str]] = {
+    "knowledge": ("knowledge", "KnowledgeExperiment"),
     "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
     "beauty": ("beauty", "BeautyConfig"),
     "hacking": ("hacking", "HackingConfig"),
+    "ablation": ("ablation", "AblationConfig"),
 }
 
 app = typer.Typer(no_args_is_help=True, help="Experiments: what alignment is worth, measured.")

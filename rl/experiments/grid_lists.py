@@ -44,14 +44,17 @@ def grid_lists(
 ) -> Iterator[PreferenceList]:
     """A list for each query: texts (Q), their vectors (Q, D) for the teacher, pictures (N, D) with beauty (N,).
 
-    The text is what the student is given; the teacher's vector may be of another one. Copies are taken once. Raises
-    BeholderError for too few pictures.
+    The text is what the student is given; the teacher's vector may be of another one. Copies are taken once. Levels,
+    for losses that take them, fall by a half with each row and column. Raises BeholderError for too few pictures.
     """
     first = np.sort(np.unique(np.asarray(sha256s), return_index=True)[1])
     if len(first) < chosen.needed:
         raise BeholderError(f"{len(first)} pictures", f"{chosen.needed} for this grid", "Lower the stride.")
     names, rows, known = np.asarray(sha256s)[first], np.asarray(vectors)[first], np.asarray(beauty)[first]
     better, worse = pairs_of(grid_prefer(chosen.u, chosen.v, chosen.variant))
+    levels = tuple(
+        (chosen.u + chosen.v - 2 - row - column) / 2 for row in range(chosen.u) for column in range(chosen.v)
+    )
     chains = tuple(tuple(chain) for chain in grid_chains(chosen.u, chosen.v, chosen.variant))
     for start in range(0, len(texts), AT_ONCE):
         scores = np.asarray(queries[start : start + AT_ONCE]) @ rows.T
@@ -63,5 +66,5 @@ def grid_lists(
                 raise BeholderError(f"{len(order)} pictures", f"{chosen.needed}")
             picked = order[cells.reshape(-1)]
             yield PreferenceList(
-                text, tuple(names[picked].tolist()), tuple(better), tuple(worse), chains, provenance={"from": "grid"}
+                text, tuple(names[picked].tolist()), tuple(better), tuple(worse), chains, levels, {"from": "grid"}
             )

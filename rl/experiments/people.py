@@ -196,7 +196,7 @@ def _aligned(
         max_retention_loss=NO_BUDGET if alpha is None else config.max_retention_loss,
     )
     try:
-        align(chosen, folder, places.data, cache=config.run / "cache", say=places.say)
+        align(chosen, folder, places.data, cache=places.cache, say=places.say)
     except ConditionFailed as error:
         places.say(f"seed {seed}: {error}")
     return {**json.loads((folder / "report.json").read_bytes()), "folder": folder.name}

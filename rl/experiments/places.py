@@ -34,6 +34,11 @@ class Places:
     def __init__(self, data: Path, folder: Path, encoder: Encoder, say: Say) -> None:
         self.data, self.folder, self.encoder, self.say = data, folder, encoder, say
 
+    @property
+    def cache(self) -> Path:
+        """What frozen parts of the base give: the same for every experiment on it."""
+        return self.folder / "cache"
+
     def pictures(self, name: str) -> Path:
         """The folder that the names of a set's table are relative to."""
         return self.data / name / ("images" if name == "flickr8k" else "")

@@ -55,3 +55,16 @@ def test_frozen_blocks_stay_and_later_ones_move(tmp_path: Path, tiny_model: Path
 def test_frozen_blocks_need_an_image_tower_that_trains(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
     with pytest.raises(BeholderError, match="frozen_blocks without an image tower"):
         make_run(tmp_path, tiny_model, tiny_captions, towers="text", frozen_blocks=1)
+
+
+def test_features_of_a_frozen_text_tower_are_read_once_whatever_the_order_of_lists(
+    tmp_path: Path, tiny_model: Path, tiny_captions: Path
+) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, text_lr=0.0)
+    first = prepare(config, None, tmp_path / "cache", quiet)
+    said: list[str] = []
+    other = prepare(replace(config, dev_share=0.6), None, tmp_path / "cache", said.append)
+    assert first.data.texts != other.data.texts
+    assert not any("text tower is frozen" in line for line in said)
+    places = [first.data.texts.index(text) for text in other.data.texts]
+    assert other.measured.texts.equal(first.measured.texts[places])
