@@ -5,11 +5,13 @@ from typing import Annotated
 
 import typer
 
+from .critique_cli import app as critique_app
 from .hpir_cli import app as hpir_app
 from .judge_cli import judge
 from .knowledge_cli import app as knowledge_app
 from .look_cli import look
 from .options import Json, Name, Out, Seed, finish, name_of_run
+from .results_cli import results
 from .retrieval_cli import retrieval
 from .speed_cli import app as speed_app
 
@@ -21,9 +23,11 @@ app = typer.Typer(
 app.add_typer(speed_app, name="speed")
 app.add_typer(hpir_app, name="hpir")
 app.add_typer(knowledge_app, name="knowledge")
+app.add_typer(critique_app, name="critique")
 app.command()(retrieval)
 app.command()(look)
 app.command()(judge)
+app.command()(results)
 
 
 @app.command("index")

@@ -86,6 +86,9 @@ def score_sets(
         typer.Option(help="Each of these with this re-ranker, too (repeatable): rank-mix@SCORER, mmr."),
     ] = None,
     scorer: Annotated[list[str] | None, typer.Option(help="Scorer, without the query (repeatable).")] = None,
+    beauty: Annotated[
+        list[float] | None, typer.Option(help="Each encoder with this weight of the first --scorer, too (repeatable).")
+    ] = None,
     scores: Annotated[
         list[Path] | None, typer.Option(help="TSV of scores beside the pictures, as one more system (repeatable).")
     ] = None,
@@ -120,6 +123,7 @@ def score_sets(
         rewrite=tuple(rewrite or ()),
         rerank=tuple(rerank or ()),
         scorer=tuple(scorer or ()),
+        beauty=tuple(beauty or ()),
         scores=tuple(scores or ()),
         score_column=tuple(score_column or ()),
         aspect=tuple(aspect or ()),

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_bytes, write_bytes_atomic
 from retrieval.votes import ASPECTS
@@ -35,6 +37,7 @@ class HpirScoreConfig:
     rewrite: tuple[str, ...] = ()
     rerank: tuple[str, ...] = ()
     scorer: tuple[str, ...] = ()
+    beauty: tuple[float, ...] = ()  # weights of the first scorer, as of `search --beauty`
     scores: tuple[Path, ...] = ()  # TSV of human scores beside their pictures, each with a --score-column
     score_column: tuple[str, ...] = ()
     aspect: tuple[str, ...] = ()  # none = all that have a majority somewhere
@@ -53,6 +56,10 @@ class HpirScoreConfig:
             wrong.append("give a set")
         if len(self.scores) != len(self.score_column):
             wrong.append("give a --score-column for each --scores")
+        if self.beauty and not self.scorer:
+            wrong.append("--beauty needs a --scorer, whose beauty it weighs")
+        if any(not np.isfinite(b) for b in self.beauty):
+            wrong.append(f"--beauty {self.beauty} holds what is no number")
         if self.group not in hpir.GROUP_RULES:
             wrong.append(f"--group {self.group} is none of {', '.join(hpir.GROUP_RULES)}")
         if self.weight not in hpir.WEIGHTS:
@@ -66,7 +73,7 @@ class HpirScoreConfig:
     @property
     def specs(self) -> SystemSpecs:
         tables = tuple(zip(self.scores, self.score_column, strict=True))
-        return SystemSpecs(self.encoder, self.rewrite, self.rerank, self.scorer, tables, self.device)
+        return SystemSpecs(self.encoder, self.rewrite, self.rerank, self.scorer, tables, self.device, self.beauty)
 
 
 def measure(config: HpirScoreConfig) -> Run:

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from indexes.beauty import spread_of
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
-from indexes.percentiles import percentiles
+from indexes.percentiles import normal_scores, percentiles
 from retrieval.candidates import Candidates, Reranker
 from retrieval.encoder import Encoder
 from retrieval.encoders import load_encoder
+from retrieval.generic_queries import generic_queries
 from retrieval.hpir import HpirItem
 from retrieval.query import NOT_WEIGHT, Part, Query, combine
 from retrieval.rerankers import RankMix, load_reranker
@@ -56,8 +58,9 @@ class System:
 
 @dataclass(frozen=True)
 class SystemSpecs:
-    """Which systems: each encoder alone, with each rewriter, and each of these with each re-ranker; each scorer; each
-    table (path, column of scores). With nothing named: encoders of the EMBEDDINGS, else beholder-mini."""
+    """Which systems: each encoder alone, with each rewriter, and each of these with each re-ranker; each encoder with
+    each beauty weight of the first scorer; each scorer; each table (path, column of scores). With nothing named:
+    encoders of the EMBEDDINGS, else beholder-mini."""
 
     encoder: tuple[str, ...] = ()
     rewrite: tuple[str, ...] = ()
@@ -65,12 +68,13 @@ class SystemSpecs:
     scorer: tuple[str, ...] = ()
     tables: tuple[tuple[Path, str], ...] = ()
     device: str = "cpu"
+    beauty: tuple[float, ...] = ()  # as `search --beauty`
 
     def encoders(self, pictures: SetPictures) -> tuple[str, ...]:
         """The encoders by name; none where only scorers or tables are named."""
         if self.encoder:
             return self.encoder
-        if (self.scorer or self.tables) and not (self.rewrite or self.rerank):
+        if (self.scorer or self.tables) and not (self.rewrite or self.rerank or self.beauty):
             return ()
         stored = tuple(dict.fromkeys(one.manifest.encoder.name for one in pictures.embeddings))
         return stored or (DEFAULT_ENCODER,)
@@ -131,6 +135,8 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
             for spec, reranker in rerankers:
                 context = _Context(questions, vectors[name], known, specs.scorer[0] if specs.scorer else "", pictures)
                 found.append(_reranked(system, spec, reranker, context))
+        for b in specs.beauty:
+            found.append(_by_sum(_short(name), encoder, b, questions, vectors[name], plain, specs.scorer[0], known))
     found += [
         System(
             _short(name),
@@ -179,6 +185,27 @@ def _by_encoder(name: str, encoder: Encoder, vectors: Vectors, questions: Sequen
             vector = combine(encoded[at], [part.weight for part in query.parts])
         scores.append(np.asarray(vectors[question.candidates] @ vector, np.float64))
     return System(f"{name}, {rewrite}" if rewrite else name, tuple(scores), made_of, notes)
+
+
+def _by_sum(
+    name: str,
+    encoder: Encoder,
+    b: float,
+    questions: Sequence[Question],
+    vectors: Vectors,
+    plain: System,
+    scorer: str,
+    known: Mapping[str, Floats],
+) -> System:
+    """Relevance plus b spreads of a picture's normal score, as `search --beauty b` over the set's pictures."""
+    spread, _ = spread_of(
+        encoder.encode_texts(list(generic_queries())), [(np.arange(len(vectors)), vectors)], len(vectors)
+    )
+    beauty = b * spread * normal_scores(percentiles(known[scorer])).astype(np.float64)
+    scores = [
+        relevance + beauty[question.candidates] for question, relevance in zip(questions, plain.scores, strict=True)
+    ]
+    return System(f"{name}, beauty {b:g}", tuple(scores), {**plain.parts, "beauty": f"{scorer}:{b:g}"})
 
 
 @dataclass(frozen=True)

@@ -155,6 +155,16 @@ def test_rewriters_and_rerankers_are_systems_of_their_own(
     assert any("1 of 1 queries rewritten" in note for note in run.notes)
 
 
+def test_beauty_weights_go_from_plain_search_to_the_scorer(pairs: Path, rated: Path, embeddings: Path) -> None:
+    config = HpirScoreConfig((pairs,), embeddings=(embeddings,), scorer=("saturation",), beauty=(0.0, 1.0, 1e6))
+    run = measure(config)
+    assert value(run, "tiny, beauty 0").value == pytest.approx(value(run, "tiny").value)
+    assert value(run, "tiny, beauty 1e+06").value == pytest.approx(value(run, "saturation").value)
+    assert "tiny, beauty 1 less tiny" in run.numbers
+    with pytest.raises(BeholderError, match="--beauty needs a --scorer"):
+        HpirScoreConfig((pairs,), beauty=(1.0,))
+
+
 def test_queries_of_the_page_keep_their_weights_and_negatives(
     embeddings: Path, tiny_model: Path, vectors: dict[str, Any], tmp_path: Path
 ) -> None:
