@@ -25,6 +25,8 @@ from retrieval.json_rows import json_rows
 from retrieval.rewrite_checks import cache_folder
 from retrieval.rewrite_model import ANSWERS, Asks, split_model
 
+from .runs import portable_path
+
 BLOCK = 64  # questions whose pictures are held at once
 GREY = (119, 119, 119)  # what a blind critic is shown: the middle of L*
 GREY_SIDE = 224  # px
@@ -144,6 +146,16 @@ def load_critic(spec: str, settings: CriticSettings) -> Critic:
     client = ChatClient(config)
     server = sha256_bytes(client.url.encode())[:16]  # told apart, and not told
     return ModelCritic(client, f"llm:{model}", {"critic": f"llm:{model}", "server": server})
+
+
+def shown_spec(spec: str) -> str:
+    """A spec as a document may hold it: paths portable, servers not named."""
+    scheme, _, rest = spec.partition(":")
+    if not rest:
+        return spec
+    if scheme == "llm":
+        return f"llm:{split_model(rest)[0]}"
+    return f"{scheme}:{portable_path(Path(rest))}" if Path(rest).exists() else spec
 
 
 def texts_of(said: Sequence[Said]) -> list[str]:

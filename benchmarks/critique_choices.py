@@ -10,7 +10,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from retrieval.claims import label_said
 from retrieval.progress import progress_line
 from retrieval.prompt import read_prompt
 
-from .critics import Critic, CriticSettings, ModelCritic, Said, load_critic, unanswered, write_answers
+from .critics import Critic, CriticSettings, ModelCritic, Said, load_critic, shown_spec, unanswered, write_answers
 from .critique_scores import aesbench_overall, option_said
 from .critique_sets import (
     OPEN,
@@ -238,7 +238,7 @@ def _run(
     data = {"questions_file": portable_path(config.questions), "sha256": digest, "questions": count, **critic.known}
     return Run(
         name=config.name,
-        command=command_of(verb, config),
+        command=command_of(verb, replace(config, critic=shown_spec(config.critic), judge=shown_spec(config.judge))),
         machine=describe_machine(),
         seed=config.seed,
         data=data,

@@ -4,7 +4,7 @@ conversations, the questions, and the record of a run.
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from indexes.errors import BeholderError
@@ -12,7 +12,7 @@ from indexes.manifest import sha256_file
 from retrieval.conversations import IMAGE, Claim, Conversation, Reading, read_conversations
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, CriticSettings, Said
+from .critics import Asked, Critic, CriticSettings, Said, shown_spec
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean
 
@@ -95,7 +95,7 @@ def record(
     left = [f"In the file, and left out: {len(reading.problems)} records."] if reading.problems else []
     return Run(
         name=config.name,
-        command=command_of(verb, config),
+        command=command_of(verb, replace(config, critic=shown_spec(config.critic), blind=shown_spec(config.blind))),
         machine=describe_machine(),
         seed=config.seed,
         data=data,

@@ -199,6 +199,14 @@ def test_answers_of_a_file(tmp_path: Path) -> None:
         load_critic(f"answers:{tmp_path / 'wrong.jsonl'}", CriticSettings())
 
 
+def test_specs_tell_neither_servers_nor_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("BEHOLDER_DATA", raising=False)
+    assert shown_spec("llm:qwen3:8b@http://10.0.0.1:8000/v1") == "llm:qwen3:8b"
+    assert shown_spec(f"hf:{tmp_path}") == f"hf:{tmp_path.name}"
+    assert shown_spec("hf:owner/model") == "hf:owner/model"
+    assert shown_spec("") == ""
+
+
 def test_a_critic_behind_a_server(file: Path, chat_server: str) -> None:
     critic = load_critic(f"llm:stubborn@{chat_server}", CriticSettings(timeout_s=20, cache=False))
     run = measure_claims(config_of(file, pictures=3, no_blind=True), critic=critic)
