@@ -32,7 +32,7 @@ from .parts import Parts
 from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
 
-FROZEN = 10  # blocks of the image tower, where it trains without augmentation
+FROZEN = 11  # blocks of the image tower, where it trains without augmentation
 SUFFIX = ", in bright, vivid, saturated colours"  # what a rewriter adds that knows the teacher: the same for all
 
 
@@ -129,8 +129,8 @@ def measure(config: AblationConfig, say: Say = lambda line: None) -> Run:
         notes=(
             "Dev figures of one seed, nothing chosen by a budget: weights as trained. Reference: text head, "
             f"{config.lists} captions, 5 x 5 grids of stride 10 from the first 241, rows-then-columns, ranked DPO of "
-            f"beta 0.5, smoothing 0.1, pre-training weight 1, {config.steps} steps. {config.picture_steps} steps of smaller "
-            "batches where the image tower's upper blocks train, half as many and 3 x 3 grids where all of it does. "
+            f"beta 0.5, smoothing 0.1, pre-training weight 1, {config.steps} steps. {config.picture_steps} steps "
+            "of smaller batches where the image tower's upper blocks train, half as many and 3 x 3 grids where all of it does. "
             "Changes against the base are paired by caption.",
         ),
     )

@@ -56,7 +56,7 @@ class BeautyConfig:
     head_lr: float = option(1e-3, "Of the heads.")
     picture_steps: int = option(30, "Where the image tower is tuned.")
     picture_lr: float = option(1e-4, "Of the image tower's upper blocks.")
-    frozen_blocks: int = option(10, "Lowest blocks of the image tower that stay.")
+    frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
     dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-beauty", "Of the run.")

@@ -31,7 +31,12 @@ from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
-PICTURES = "picture_steps", "picture_lr", "frozen_blocks"  # settings that a text tower alone does not see
+PICTURES = (
+    "picture_steps",
+    "picture_lr",
+    "picture_hold",
+    "frozen_blocks",
+)  # a text tower alone does not see them
 NO_BUDGET = 100.0  # points: the budget is held over all folds, and again in the runs that are reported
 
 
@@ -51,9 +56,10 @@ class PeopleConfig:
     length: int = option(32, "Pages in a list.")
     steps: int = option(100, "Of the text tower alone; its head trains.")
     head_lr: float = option(1e-3, "Of the heads.")
-    picture_steps: int = option(40, "Where the image tower is tuned.")
+    picture_steps: int = option(30, "Where the image tower is tuned.")
     picture_lr: float = option(2e-4, "Of the image tower's upper blocks.")
-    frozen_blocks: int = option(10, "Lowest blocks of the image tower that stay.")
+    picture_hold: float = option(3.0, "Weight of the pre-training term there.")
+    frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
     dev_only: bool = option(False, "Stop before the pages that are reported: for choosing settings.")
     name: str = option("experiment-people", "Of the run.")
@@ -91,6 +97,7 @@ def settings(config: PeopleConfig, towers: str) -> AlignConfig:
         steps=config.picture_steps,
         evaluate_every=max(1, config.picture_steps // 4),
         queries=8,
+        contrastive_weight=config.picture_hold,
         contrastive_batch=128,
     )
 
