@@ -31,9 +31,8 @@ PROJECTORS = "multi_modal_projector", "connector", "visual.merger"  # LLaVA; Ide
 @dataclass(frozen=True)
 class AdapterConfig:
     ratio: int = 4  # width of the model over that of the bottleneck
-    init: str = (
-        "zero"  # W_up and b_u at 0: step 0 is the base. The release has torch's default: another model at step 0
-    )
+    # zero: W_up and b_u at 0, so that step 0 is the base. torch: its default, as in the release, another model at once
+    init: str = "zero"
 
     def __post_init__(self) -> None:
         if self.ratio < 1 or self.init not in INITS:
@@ -144,12 +143,19 @@ def save_adapter(model: nn.Module, folder: Path, config: AdapterConfig, base: st
 
 def load_adapter(model: nn.Module, folder: Path) -> None:
     """Puts a saved adapter into its base. Raises FormatError for one of a model of another size, and for damage."""
+    content = read_manifest(folder, KIND, FORMAT)
+    check_file(folder, FileRecord(**content["weights"]))
+    insert_adapters(model, AdapterConfig(**content["adapter"]))
+    put_weights(model, folder)
+
+
+def put_weights(model: nn.Module, folder: Path) -> None:
+    """Gives adapters that are in a model already the numbers of saved ones. Raises FormatError as load_adapter does."""
     from safetensors.torch import load_file
 
     content = read_manifest(folder, KIND, FORMAT)
     record = FileRecord(**content["weights"])
     check_file(folder, record)
-    insert_adapters(model, AdapterConfig(**content["adapter"]))
     state, mine = load_file(folder / record.path), dict(trained_parameters(model))
     strange = [
         name
