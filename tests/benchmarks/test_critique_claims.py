@@ -16,6 +16,7 @@ from benchmarks.critics import (
     ModelCritic,
     Said,
     load_critic,
+    shown_spec,
     texts_of,
     unanswered,
     write_answers,
