@@ -25,7 +25,7 @@ from retrieval.scorers import load_scorer
 from . import tables
 from .aesthetic_sets import AestheticSet, file_of, find_table, read_table
 from .correlation import bootstrap_pictures, choice_agreement, kendall, pair_accuracy, pearson, spearman
-from .pictures import picture_vectors
+from .pictures import picture_vectors, require_pictures
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import Interval
 
@@ -145,10 +145,15 @@ def _of_scores(
 
 def _of_choices(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Number], str, int]:
     rows = tables.read_tsv(config.table, PAIR_COLUMNS)
+    if not rows:
+        raise BeholderError(f"{config.table.name} has no rows", "at least one pair", "Check the table.")
     names = list(dict.fromkeys(row[column] for column in PAIR_COLUMNS[:2] for row in rows))
     places = {name: place for place, name in enumerate(names)}
     pairs = np.array([[places[row[column]] for column in PAIR_COLUMNS[:2]] for row in rows], np.int64)
     wins = np.array([[_number(row[column], config.table) for column in PAIR_COLUMNS[2:]] for row in rows])
+    if (wins[:, 0] == wins[:, 1]).all():
+        found = f"each of {len(rows)} pairs of {config.table.name} was chosen as often one way as the other"
+        raise BeholderError(found, "a pair that people judge differently", "Check the columns.")
     scores = picture_scores(scorer, config.pictures or config.table.parent, names)
 
     def agreement(drawn: npt.NDArray[np.int64]) -> float:
@@ -160,7 +165,8 @@ def _of_choices(config: AestheticsConfig, scorer: Scorer) -> tuple[dict[str, Num
 
 
 def picture_scores(scorer: Scorer, folder: Path, names: list[str]) -> npt.NDArray[np.float64]:
-    """(N,) scores of pictures by name under folder. Raises BeholderError for one that cannot be read."""
+    """(N,) scores of pictures by name under folder. Raises BeholderError for one that is missing or cannot be read."""
+    require_pictures(folder, names)
     if of_vectors([scorer]):
         encoder = load_encoder(scorer.card.encoder_names[0])
         config = EmbedConfig(model=encoder.name)

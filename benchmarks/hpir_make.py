@@ -132,6 +132,11 @@ def _from_scores(config: HpirMakeConfig, table: Path) -> tuple[dict[str, list[Hp
 def _from_pairs(config: HpirMakeConfig, table: Path) -> tuple[dict[str, list[HpirItem]], dict[str, int]]:
     first, second, wins_first, wins_second = config.pair_column
     rows = read_tsv(table, config.pair_column)
+    if not rows:
+        raise BeholderError(f"{table.name} has no rows", "at least one pair", "Check the table.")
+    if all(row[wins_first] == row[wins_second] for row in rows):
+        found = f"each of {len(rows)} pairs of {table.name} was chosen as often one way as the other"
+        raise BeholderError(found, "a pair that people judge differently", "Check the columns.")
     names = list(dict.fromkeys(row[column] for row in rows for column in (first, second)))
     digests = digests_of(table.parent, names)
     sides, left_out = _sides(config, names, digests, None, "")

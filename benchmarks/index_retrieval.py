@@ -26,11 +26,12 @@ from retrieval.encoder import TextEncoder
 from retrieval.encoders import load_encoder
 
 from . import metrics
+from .pictures import rows_of_names
 from .rankings import query_vectors, rank_by_index
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean, paired_difference
-from .tables import Judgements, Query
+from .tables import Judgements, Query, refuse_foregone
 
 K = 10
 TUNING = 1000  # captions, drawn by seed
@@ -76,6 +77,8 @@ def measure(config: IndexRetrievalConfig, *, encoder: TextEncoder | None = None)
     embeddings = Embeddings(config.embeddings)
     encoder = encoder or load_encoder(config.model or embeddings.manifest.encoder.name, "cpu")
     judged = read_judgements(_table(config, config.split))
+    refuse_foregone(judged, among_others=True)
+    rows_of_names(judged.pictures, embeddings.items().column("uri").to_pylist(), embeddings.folder)
     texts = query_vectors(encoder, judged.queries)
     tuning = query_vectors(encoder, _tuning(config, judged))
     memory = parse_size(config.memory) if config.memory else 0

@@ -118,12 +118,16 @@ def artists_of(table: Path) -> dict[str, list[str]]:
 
 
 def relevance_of(texts: Sequence[KnowledgeQuery], labels: Sequence[str]) -> Bools:
-    """bool (Q, N). Raises BeholderError for a style that no picture bears."""
+    """bool (Q, N). Raises BeholderError for a style that no picture bears, or one that all do in all queries."""
     bearers = np.array(labels)
     matrix = np.stack([bearers == one.style for one in texts])
     missing = sorted({one.style for one, row in zip(texts, matrix, strict=True) if not row.any()})
     if missing:
         raise BeholderError(f"no picture bears {', '.join(missing)}", "the styles of the table", "Check the queries.")
+    if matrix.all():
+        raise BeholderError(
+            f"every one of {len(labels)} pictures is relevant to every query", "pictures of other styles"
+        )
     return matrix
 
 
@@ -135,8 +139,12 @@ def scores_of(encoder: Encoder, texts: Sequence[str], vectors: Vectors, relevanc
     """Per query (Q,): precision@8 and average precision over whole rankings."""
     said = dict.fromkeys(texts)
     places = {text: row for row, text in enumerate(said)}
-    encoded = encoder.encode_texts(list(said))[[places[text] for text in texts]]
-    hits = metrics.ranked_hits(encoded @ vectors.T, relevance)
+    return of_vectors(encoder.encode_texts(list(said))[[places[text] for text in texts]], vectors, relevance)
+
+
+def of_vectors(queries: npt.NDArray[np.floating], vectors: Vectors, relevance: Bools) -> dict[str, Floats]:
+    """The same of queries (Q, D) that are vectors already."""
+    hits = metrics.ranked_hits(queries @ vectors.T, relevance)
     return {
         f"precision@{DEPTH}": np.asarray(hits[:, :DEPTH].mean(1), np.float64),
         "mAP": metrics.average_precision(hits, relevance.sum(1)),
@@ -158,7 +166,7 @@ def knowledge_numbers(
         f"precision@{DEPTH}": metrics.chance_r_precision(counts, relevance.shape[1]),
         "mAP": metrics.chance_average_precision(counts, relevance.shape[1]),
     }
-    groups = {TRAINED: seen, UNSEEN: ~seen}
+    groups = {name: mine for name, mine in ((TRAINED, seen), (UNSEEN, ~seen)) if mine.any()}
     numbers: dict[str, Number] = {}
     for what, by_chance in chance.items():
         for group, mine in groups.items():
@@ -167,16 +175,18 @@ def knowledge_numbers(
                 numbers[f"{what}, {group}: {side}"] = Number.of(interval, float(by_chance[mine].mean()))
     best = np.minimum(counts, DEPTH) / DEPTH
     numbers[f"precision@{DEPTH}: the most there can be"] = Number(float(best.mean()))
-    for side in ("base, rewritten", "aligned"):
-        if side in sides:
+    for side in sides:
+        if side not in ("base", "the style's name alone"):
             for group, mine in groups.items():
                 what = f"precision@{DEPTH}"
                 gain = paired_difference(sides[side][what][mine], sides["base"][what][mine], seed=seed)
                 numbers[f"{what}, {group}: gain of {side}"] = Number.of(gain)
-    if "aligned" in sides:
-        for group, mine in groups.items():
-            three = [sides[side][f"precision@{DEPTH}"][mine] for side in ("aligned", "base", "base, rewritten")]
-            numbers[f"share of the teacher's gain, {group}"] = share_of_gain(*three, seed=seed)
+    for side in sides:
+        if side.startswith("aligned"):
+            for group, mine in groups.items():
+                three = [sides[one][f"precision@{DEPTH}"][mine] for one in (side, "base", "base, rewritten")]
+                label = f"share of the teacher's gain, {group}" + ("" if side == "aligned" else f": {side}")
+                numbers[label] = share_of_gain(*three, seed=seed)
     return numbers
 
 

@@ -30,6 +30,9 @@ def finish(run: "Run", out: Path | None, as_json: bool) -> None:
     if out is not None:
         write_run(out, run)
         print(f"wrote {out}", file=sys.stderr)
+    single = [name for name, number in run.numbers.items() if number.n == 1 and number.spread == "interval"]
+    if single:
+        print(f"note: one query is behind {single[0]}: nothing to resample, so no interval", file=sys.stderr)
     typer.echo(json.dumps(run.to_dict(), indent=1, ensure_ascii=False) if as_json else render(run).rstrip())
 
 

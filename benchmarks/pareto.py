@@ -30,12 +30,13 @@ from retrieval.scorers import load_scorer
 
 from .metrics import Bools, Floats, hit_rate
 from .pictures import picture_vectors, rows_of_names
-from .plot import Curve
+from .plots import Curve
 from .rankings import query_vectors
 from .retention import HIT_RATE_AT
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean
+from .tables import refuse_foregone
 
 TOP = 10  # results whose percentiles are averaged
 WEIGHTS = (-2.0, -1.0, 0.0, 0.5, 1.0, 2.0, 4.0)
@@ -82,6 +83,7 @@ def measure(config: ParetoConfig, *, encoder: Encoder | None = None) -> Run:
             split=config.split,
         )
     )
+    refuse_foregone(judged)
     folder = config.pictures or config.table.parent
     embedding = EmbedConfig(model=encoder.record.name)
     vectors = picture_vectors(folder, judged.pictures, encoder, embedding, config.embeddings)

@@ -22,8 +22,19 @@ from .tables import match_names
 def link_pictures(pictures: Path, names: Sequence[str], place: Path) -> None:
     """Fills `place` with links to `names` under `pictures`, so that any verb can be given just these.
 
-    Raises BeholderError naming the first missing one and how many are.
+    Raises BeholderError where one is missing, or lies outside.
     """
+    require_pictures(pictures, names)
+    for name in names:
+        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
+            raise BeholderError(f"the picture {name} lies outside {pictures}", "a name inside it", "Mend the table.")
+        link = place / name
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to((pictures / name).resolve())
+
+
+def require_pictures(pictures: Path, names: Sequence[str]) -> None:
+    """Raises BeholderError naming the first picture that is not under `pictures`, and how many are not."""
     missing = [name for name in names if not (pictures / name).is_file()]
     if missing:
         raise BeholderError(
@@ -31,12 +42,6 @@ def link_pictures(pictures: Path, names: Sequence[str], place: Path) -> None:
             "the folder that the table's names are relative to",
             "Give --pictures FOLDER.",
         )
-    for name in names:
-        if ".." in PurePosixPath(name).parts or PurePosixPath(name).is_absolute():
-            raise BeholderError(f"the picture {name} lies outside {pictures}", "a name inside it", "Mend the table.")
-        link = place / name
-        link.parent.mkdir(parents=True, exist_ok=True)
-        link.symlink_to((pictures / name).resolve())
 
 
 def picture_vectors(

@@ -57,6 +57,7 @@ def rank_exactly(
     """
     relevance = judged.relevance()
     at_once = max(1, SCORES_AT_ONCE // len(pictures))
+    _refuse_ties(queries, pictures)
     parts = [
         ranked_hits(queries[start : start + at_once] @ pictures.T, relevance[start : start + at_once], k)
         for start in range(0, len(queries), at_once)
@@ -154,6 +155,13 @@ def uris_and_ids(index: Any) -> tuple[list[str], npt.NDArray[np.int64]]:
     """The uri and id of every row of an open index, in row order."""
     ids = np.concatenate([block_ids for block_ids, _ in index.blocks()])
     return index.items(ids).column("uri").to_pylist(), ids
+
+
+def _refuse_ties(queries: npt.NDArray[np.float32], pictures: npt.NDArray[np.float32]) -> None:
+    """Raises BeholderError where every picture has the same vector: the table's own order would be measured."""
+    if len(pictures) > 1 and len(queries) and not np.ptp(pictures, axis=0).any():
+        found = f"all {len(pictures)} pictures have the same vector, so that all scores are tied"
+        raise BeholderError(found, "vectors that differ", "Check the encoder and the pictures.")
 
 
 def _hits(places: npt.NDArray[np.int64], relevance: Bools) -> Bools:

@@ -6,6 +6,7 @@ or zero-shot top-1 (picture to label). 95 % intervals over queries. With `compar
 what of it the first has kept.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +83,7 @@ class RetrievalConfig:
 def measure(config: RetrievalConfig, *, encoder: Encoder | None = None) -> Run:
     """The run record of a benchmark. `encoder`: one already loaded, instead of config.model."""
     judged = read_judgements(config)
+    tables.refuse_foregone(judged, among_others=config.index is not None or config.zero_shot)
     scored, record, candidates = _scored(config, judged, encoder, config.embeddings)
     numbers = {name: one.number(config.seed) for name, one in scored.items()}
     asked = digest_of([judged.queries, judged.pictures, candidates])
@@ -210,8 +212,15 @@ def _protocol(config: RetrievalConfig, judged: Judgements, candidates: int, thro
         labels = f"{len(judged.queries):,} labels"
         return f"Each of {len(judged.pictures):,} pictures{split} is given the best of {labels}."
     what = "captions" if config.text_column else "labels"
+    times = Counter(query.texts for query in judged.queries)
+    shared = sum(count for count in times.values() if count > 1) if config.text_column else 0
     return (
         f"{len(judged.queries):,} {what} of {len(judged.pictures):,} pictures{split}, "
         f"each ranked against {candidates:,} pictures by {through}."
+        + (
+            f" {shared:,} captions are word for word another's: its own picture alone counts as right."
+            if shared
+            else ""
+        )
         + (f" Base: {Path(config.compare).name}; changes are paired by query." if config.compare else "")
     )

@@ -28,7 +28,7 @@ from .pictures import picture_vectors, rows_of_names
 from .retrieval import RetrievalConfig, read_judgements
 from .runs import Number, Run, command_of, describe_machine, portable_path
 from .stats import bootstrap_mean, paired_difference
-from .tables import Judgements
+from .tables import Judgements, refuse_foregone
 
 HIT_RATE_AT = (1, 10)
 TOP = 10
@@ -62,6 +62,7 @@ def measure(config: RewritingConfig, *, encoder: Encoder | None = None, settings
     """The run record. `settings`: of rewriters that ask a model."""
     encoder = encoder or load_encoder(config.model)
     judged = _judgements(config, config.split)
+    refuse_foregone(judged)
     folder = config.pictures or config.table.parent
     vectors = picture_vectors(folder, judged.pictures, encoder, EmbedConfig(model=config.model), config.embeddings)
     scores = _percentiles(config, judged)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from indexes.build import IndexConfig, build_index
-from indexes.errors import BeholderError
 from indexes.manifest import record_file
 from indexes.shards import EmbeddingsManifest, write_shard
 
@@ -24,10 +23,9 @@ ROWS = 10_000  # vectors behind the shared tower: the search is no part of what 
 
 
 def read_texts(path: Path) -> list[str]:
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    if not lines:
-        raise BeholderError(f"{path} is empty", "a text query per line")
-    return lines
+    from retrieval.query_file import read_queries
+
+    return read_queries(path)
 
 
 def text_numbers(

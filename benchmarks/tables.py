@@ -174,6 +174,18 @@ def label_judgements(
     return Judgements(tuple(places), tuple(queries), others)
 
 
+def refuse_foregone(judged: Judgements, *, among_others: bool = False) -> None:
+    """Raises BeholderError where no encoder could do better than another: all queries alike, or every picture relevant
+    to every query, unless there are others `among` which they are ranked."""
+    texts = {query.texts for query in judged.queries}
+    if len(judged.pictures) > 1 and len(judged.queries) > 1 and len(texts) == 1:
+        found = f"all {len(judged.queries)} queries are {judged.queries[0].texts[0]!r}"
+        raise BeholderError(found, "different ones", "Check the column.")
+    if not among_others and all(len(query.relevant) == len(judged.pictures) for query in judged.queries):
+        found = f"every one of {len(judged.pictures)} pictures is relevant to every query"
+        raise BeholderError(found, "others among them", "Rank against more pictures.")
+
+
 def fill_template(template: str, label: dict[str, str]) -> str:
     """The template with `{}` replaced by the whole label and `{column}` by that column's value, as words;
     a or an as the word wants.
