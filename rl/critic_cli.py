@@ -3,9 +3,12 @@
 import typer
 
 from .critic_data_cli import data
+from .critic_train_cli import recipes, train
 
 app = typer.Typer(no_args_is_help=True, help="Teach a model that sees to say why a picture is good.")
 app.command()(data)
+app.command()(recipes)
+app.command()(train)
 
 
 @app.callback()
