@@ -10,7 +10,8 @@ from .hpir_cli import app as hpir_app
 from .judge_cli import judge
 from .knowledge_cli import app as knowledge_app
 from .look_cli import look
-from .options import Json, Name, Out, Seed, finish, name_of_run
+from .options import Json, Name, Out, Seed, draw, finish, name_of_run
+from .report_cli import report
 from .results_cli import results
 from .retrieval_cli import retrieval
 from .speed_cli import app as speed_app
@@ -28,6 +29,7 @@ app.command()(retrieval)
 app.command()(look)
 app.command()(judge)
 app.command()(results)
+app.command()(report)
 
 
 @app.command("index")
@@ -210,10 +212,8 @@ def pareto(
 
     Example: beholder bench pareto captions.tsv --splits splits.tsv --split val --out docs/results/pareto.json
     """
-    from indexes.manifest import write_bytes_atomic
-
     from .pareto import SHARES, WEIGHTS, ParetoConfig, curves, measure
-    from .plot import svg
+    from .plots import line_plot
 
     config = ParetoConfig(
         table=table,
@@ -234,8 +234,7 @@ def pareto(
     run = measure(config)
     finish(run, out, as_json)
     if out is not None:
-        drawn = svg(curves(run), "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10")
-        write_bytes_atomic(out.with_suffix(".svg"), drawn.encode())
+        draw(out, "", line_plot(curves(run), "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10"))
 
 
 @app.command()
@@ -286,20 +285,3 @@ def scale(
     prices = core_hour, gigabyte_month
     config = ScaleConfig(embed, index, pictures, memory, cores, item_bytes, *prices, run_name)
     finish(measure(config), out, as_json)
-
-
-@app.command()
-def report(
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")] = False,
-    root: Annotated[Path, typer.Option(help="The repository.")] = Path("."),
-) -> None:
-    """Writes the numbers of docs/results/*.json into the marked blocks of README, docs and model cards.
-
-    Example: beholder bench report --check
-    """
-    from .report import report as write_report
-
-    changed, blocks = write_report(root, check=check)
-    typer.echo(f"{blocks} blocks, {len(changed)} documents rewritten" if not check else f"{blocks} blocks agree")
-    for path in changed:
-        typer.echo(str(path))

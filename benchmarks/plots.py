@@ -13,6 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from html import escape
 from io import StringIO
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 from indexes.errors import BeholderError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 WIDTH, HEIGHT, BAR_HEIGHT = 500, 340, 34  # px: text of 12 px can still be read where a phone shows 360 of them
+LABEL = 30  # characters in a line of a row's name: longer ones would leave the values no room
 PX = 1 / 72  # matplotlib's SVG has 72 units an inch, each shown as a pixel
 INK, QUIET, GRID = "#1d1c1a", "#69655f", "#e2dfd8"
 COLOURS = ("#1f5fa8", "#c2571a", "#2e7d4f", "#7a3b9a", "#8a6d1b", "#5f6b77")
@@ -109,7 +111,7 @@ def bar_plot(bars: Sequence[Bar], value_title: str, *, title: str = "") -> str:
     _some(bars, "a bar")
     names = list(dict.fromkeys(name for bar in bars for name in bar.parts))
     with _style():
-        figure, axes = _figure(WIDTH, BAR_HEIGHT * len(bars) + 90 + 26 * (len(names) > 1))
+        figure, axes = _figure(WIDTH, BAR_HEIGHT * len(bars) + 70 + 26 * (len(names) > 1))
         rows = range(len(bars))
         lefts = [0.0] * len(bars)
         for number, name in enumerate(names):
@@ -139,7 +141,7 @@ def dot_plot(dots: Sequence[Dot], value_title: str, *, title: str = "") -> str:
     """Values from the top down with their intervals, and a tick where chance would be."""
     _some(dots, "a value")
     with _style():
-        figure, axes = _figure(WIDTH, 26 * len(dots) + 90)
+        figure, axes = _figure(WIDTH, 26 * len(dots) + 14 * sum(len(dot.name) > LABEL for dot in dots) + 60)
         for row, dot in enumerate(dots):
             if dot.low is not None and dot.high is not None:
                 axes.plot([dot.low, dot.high], [row, row], color=COLOURS[0], linewidth=1.6)
@@ -152,7 +154,7 @@ def dot_plot(dots: Sequence[Dot], value_title: str, *, title: str = "") -> str:
 
 
 def _rows(axes: Axes, names: Sequence[str], value_title: str) -> None:
-    axes.set_yticks(range(len(names)), names)
+    axes.set_yticks(range(len(names)), [fill(name, LABEL) for name in names], linespacing=1.05)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)

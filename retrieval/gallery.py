@@ -55,7 +55,7 @@ def write_gallery(
     uris = dict.fromkeys(result.uri for _, results in sections for result in results)
     thumbnails: dict[str, Thumbnail | None] = dict.fromkeys(uris)
     for uri, content in contents(pictures, uris):
-        thumbnails[uri] = _thumbnail(content, thumbnail_px) if content is not None else None
+        thumbnails[uri] = thumbnail_of(content, thumbnail_px) if content is not None else None
     missing = sum(thumbnail is None for thumbnail in thumbnails.values())
     template = Template(resources.files(__package__).joinpath("gallery.html").read_text(encoding="utf-8"))
     failed = f'<p class="missing">{_counted(missing, "picture")} could not be read.</p>' if missing else ""
@@ -77,7 +77,7 @@ def write_gallery(
     return len(content)
 
 
-def _thumbnail(content: bytes, height: int) -> Thumbnail | None:
+def thumbnail_of(content: bytes, height: int) -> Thumbnail | None:
     """The picture at most `height` pixels high; None where it cannot be decoded."""
     try:
         image = decode(content)
