@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from indexes.manifest import write_json_atomic
 
-from .encoders import TextEncoder
+from .encoder import TextEncoder
 from .prompt import PROMPTS
 from .rewrite import Rewrite
 
