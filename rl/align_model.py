@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.functional import normalize
 
 from indexes.errors import BeholderError
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 
 from .align_config import AlignConfig
 from .towers import Towers

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoders import Encoder
+from retrieval.encoder import Encoder
 
 from .align_model import AlignModel
 from .align_pictures import Gallery, Say
