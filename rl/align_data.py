@@ -174,7 +174,7 @@ def _captioned(
             for row, captions in said.items():
                 found.append(Captioned(row, keys.setdefault(f"row:{row}", len(keys)), tuple(captions)))
             continue
-        examples = read_source(source, _root(data, source), "train")
+        examples = read_source(source, root_of(data, source), "train")
         for row, example in zip(rows_of_examples(gallery, examples), examples, strict=True):
             key = keys.setdefault(example.key, len(keys))
             found.append(Captioned(row, key, tuple(number(caption) for caption in example.captions)))
@@ -193,7 +193,7 @@ def _kept(config: AlignConfig, data: Path | None, gallery: Gallery, number: Any)
         for row, caption in gallery.captions(lambda name: _in_dev(name, config.dev_share)):
             said.setdefault(row, []).append(caption)
     else:
-        examples = read_source(config.dev_source, _root(data, config.dev_source), "dev")
+        examples = read_source(config.dev_source, root_of(data, config.dev_source), "dev")
         for row, example in zip(rows_of_examples(gallery, examples), examples, strict=True):
             said.setdefault(row, []).extend(example.captions)
     if len(said) < 2:
@@ -207,7 +207,8 @@ def _kept(config: AlignConfig, data: Path | None, gallery: Gallery, number: Any)
     return Kept(np.array(list(said)), texts, owners)
 
 
-def _root(data: Path | None, source: str) -> Path:
+def root_of(data: Path | None, source: str) -> Path:
+    """The folder under which a source lies. Raises BeholderError where none is named."""
     if data is None and not (source.endswith(".tsv") and Path(source).is_absolute()):
         raise BeholderError(
             f"the source {source} is under no folder", "--data FOLDER or BEHOLDER_DATA", "Name the folder."

@@ -15,6 +15,7 @@ from .critic_cli import app as critic_app
 from .experiments.cli import app as experiments
 from .preferences_cli import preferences
 from .pretrain_config import RECIPES, PretrainConfig
+from .queries_cli import queries
 from .rewriter_cli import app as rewriter
 
 app = typer.Typer(
@@ -25,6 +26,7 @@ app = typer.Typer(
 
 
 align_cli.register(app)
+app.command()(queries)
 app.command()(preferences)
 app.command()(compare)
 app.add_typer(experiments, name="experiment")
