@@ -126,6 +126,7 @@ class Cascade:
         self._drawn_from: NDArray[Any] | None = None  # sha256 of all pictures that may be in a list, when first needed
         self._scorer_names = [name for name, _ in config.scorers]
         self._weights = [weight for _, weight in config.scorers]
+        self._from = {"index": searcher.index.manifest.embeddings, "scorers": dict(config.scorers)}
 
     def origin(self) -> dict[str, Any]:
         """What the table says of all its lists."""
@@ -157,7 +158,7 @@ class Cascade:
         hashes = np.array(index.items(ids.reshape(-1)).column("sha256").to_pylist()).reshape(ids.shape)
         scores = [index.score_values(name, ids.reshape(-1)).reshape(ids.shape) for name in self._scorer_names]
         for place, (query, rewrite) in enumerate(zip(queries, rewrites, strict=True)):
-            told = {"rewrite": rewrite.text, "rewriter": rewrite.rewriter, "fallback": rewrite.fallback}
+            told = {"rewrite": rewrite.text, "rewriter": rewrite.rewriter, "fallback": rewrite.fallback, **self._from}
             one = self._list(query, found.scores[place], hashes[place], [rows[place] for rows in scores], told)
             if one is not None:
                 yield one

@@ -118,6 +118,8 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_bytes(searcher, tmp_path, mo
     assert table.lists[0].query == "thing 0"
     assert table.lists[0].provenance["rewrite"] == "thing 0, by night"
     assert table.origin["config"]["scorers"] == {"taste": -1.0}
+    assert table.lists[0].provenance["scorers"] == {"taste": -1.0}
+    assert table.lists[0].provenance["index"] == searcher.index.manifest.embeddings
 
 
 @pytest.mark.parametrize(
