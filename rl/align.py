@@ -194,7 +194,7 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
         else:
             pictures = gallery.pixels(encoder, say) if config.trains_image else gallery.vectors(encoder, say)
         if not config.trains_text or (config.text_lr == 0 and model.towers.has_heads):
-            texts = _features(model, texts, contents.texts, record.text_fingerprint, cache, say)
+            texts = _features(model, texts, contents, record.text_fingerprint, cache, say)
     measured = Measure(contents, texts, pictures)
     reference = reference_logits(measured, model, contents.train, scale)
     with Rank0First(*join_processes(config.device)):
@@ -208,20 +208,28 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     return Prepared(encoder, record, contents, model, measured, collator, scale, still)
 
 
-def _features(model: AlignModel, tokens: Tensor, texts: list[str], fingerprint: str, cache: Path, say: Say) -> Tensor:
-    """float (T, F) of a frozen text tower, computed once into the cache: runs over the same texts, in whatever order
-    their lists name them, find it again."""
+def _features(
+    model: AlignModel, tokens: Tensor, contents: AlignData, fingerprint: str, cache: Path, say: Say
+) -> Tensor:
+    """float (T, F) of a frozen text tower, computed once into the cache: captions in one file and the lists' queries in
+    another, so that runs of other lists find the captions again, in whatever order."""
     import torch
 
     from .features import cache_name, texts_once
 
-    order = torch.tensor(sorted(range(len(texts)), key=texts.__getitem__))
-    path = cache / cache_name("texts", fingerprint, sorted(texts))
-    if not path.is_file():
-        say(f"the text tower is frozen: reading {len(texts):,} texts once")
-    device = next(model.parameters()).device
-    kept = texts_once(path, tokens[order], lambda some: model.eval().text_features(some.to(device)))
-    return kept[order.argsort()]
+    texts, device = contents.texts, next(model.parameters()).device
+    captions = {int(text) for text in contents.kept.texts}.union(*(one.captions for one in contents.captioned))
+    parts, numbers = [], []
+    for rows in (captions, set(range(len(texts))) - captions):
+        order = sorted(rows, key=texts.__getitem__)
+        if not order:
+            continue
+        path = cache / cache_name("texts", fingerprint, [texts[row] for row in order])
+        if not path.is_file():
+            say(f"the text tower is frozen: reading {len(order):,} texts once")
+        parts.append(texts_once(path, tokens[order], lambda some: model.eval().text_features(some.to(device))))
+        numbers += order
+    return torch.cat(parts)[torch.tensor(numbers).argsort()]
 
 
 def _measure_of(

@@ -14,6 +14,7 @@ import typer
 # Name of the command -> its module, configuration. Modules import what is heavy where it is used.
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "knowledge": ("knowledge", "KnowledgeExperiment"),
+    "look": ("look", "LookExperiment"),
     "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
     "beauty": ("beauty", "BeautyConfig"),

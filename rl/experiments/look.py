@@ -1,0 +1,347 @@
+"""Look: the text tower learns what words like "moody" ask of a picture.
+
+The teacher takes the word out of the query and adds its signed attributes by look scorers; the student is asked the
+query as typed. Trained on some words and a glossary, with everyday subjects, over training photographs; measured by
+second formulas on other photographs, on trained and on unseen words. Settings are chosen on dev photographs with one
+trained word of each attribute and direction held out; `val` is read once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.knowledge import share_of_gain
+from benchmarks.look import Look, numbers_of
+from benchmarks.runs import Number, Run, command_of, describe_machine
+from indexes.errors import BeholderError, ConditionFailed
+from indexes.manifest import sha256_file
+from retrieval.encoder import Encoder
+from retrieval.encoders import load_encoder
+
+from ..align import align
+from ..align_config import AlignConfig
+from ..dev import hit_rates
+from ..preferences import read_preferences, write_preferences
+from ..shift import direction_of_pairs, explained_share, left_over, shifted
+from .flickr import NAME
+from .kept import Floats, Kept, kept_numbers, mean_of
+from .look_data import Measured, Shown, Words, in_words, look_lists, shown_to_learn
+from .places import Places, data_folder
+from .steps import Say, Steps, content_of, option
+from .tiers import Tiers
+
+ALPHAS = (0.25, 0.5, 0.75, 1.0)
+LAMS = (0.05, 0.1, 0.2, 0.4, 0.8)
+MOST_LOST = 5.0  # points of the subject's share, as `bench look` has it
+NO_BUDGET = 100.0
+KINDS = {"aligned": "aligned", "own": "aligned without the glossary", "shuffled": "aligned to shuffled lists"}
+NOT_SETTINGS = "run", "data", "embeddings", "cache", "glossary", "seeds", "anchor_weights", "dev_only", "name"
+
+
+@dataclass(frozen=True)
+class LookExperiment:
+    """Options of `align experiment look`."""
+
+    run: Path
+    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
+    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
+    cache: Path | None = option(None, "Folder of what is computed once; default: RUN/cache.")
+    glossary: Path = option(Path("docs/experiments/look/glossary.tsv"), "More words, and what they ask for.")
+    model: str = option("beholder-mini", "The base.")
+    seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
+    anchor_weights: tuple[float, ...] = option((1.0, 3.0), "Of the captions' distance from the base, tried on dev.")
+    b: float = option(1.5, "Of each attribute of the teacher (decision 0022).")
+    subjects: int = option(20, "Drawn for each word.")
+    head_lr: float = option(3e-3, "Of the text head.")
+    text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
+    beta: float = option(0.25, "Strength of preferences.")
+    smoothing: float = option(0.02, "Of the preference labels.")
+    drop_input: float = option(0.3, "Dropout before the head.")
+    weight_decay: float = option(0.3, "Of the head.")
+    steps: int = option(400, "Of a run.")
+    queries: int = option(64, "In a step.")
+    captions_batch: int = option(128, "Captioned pictures beside them, which are held in place.")
+    gap: int = option(32, "Places of the teacher's order that a pair is apart, at least.")
+    max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
+    dev_only: bool = option(False, "Stop before val: for choosing settings.")
+    name: str = option("experiment-look", "Of the run.")
+
+    def __post_init__(self) -> None:
+        if not self.seeds or not self.anchor_weights or not self.b > 0:
+            raise BeholderError(
+                f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, b = {self.b:g}",
+                "a seed, a weight, and b above 0",
+            )
+
+
+def settings(config: LookExperiment, places: Places) -> AlignConfig:
+    """Of all runs, but for tables, seed, anchor and labels."""
+    return AlignConfig(
+        base=config.model,
+        pictures=(str(places.embeddings(NAME)),),
+        text_lr=config.text_lr,
+        head_lr=config.head_lr,
+        weight_decay=config.weight_decay,
+        drop_input=config.drop_input,
+        beta=config.beta,
+        smoothing=config.smoothing,
+        contrastive_weight=0.0,
+        contrastive_batch=config.captions_batch,
+        steps=config.steps,
+        queries=config.queries,
+        evaluate_every=max(1, config.steps // 2),
+        patience=99,
+        dev_share=0.02,
+        partial=True,
+    )
+
+
+def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
+    """Teaches the text tower what words ask of a picture's look, and measures it by formulas that nothing ranks by.
+
+    Example: beholder align experiment look work/look --data ../shared/data
+    """
+    places = Places(data_folder(config.data), config.embeddings or config.run / "emb", load_encoder(config.model), say)
+    record = places.encoder.record
+    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + len(KINDS) * len(config.seeds))
+    own = content_of(config, without=NOT_SETTINGS)
+    own |= {"base": [record.image_fingerprint, record.text_fingerprint], "glossary": sha256_file(config.glossary)}
+    tried = [
+        steps.do(f"dev-anchor-{weight:g}", own, partial(_chosen_by, config, places, weight))
+        for weight in config.anchor_weights
+    ]
+    choice = chosen(tried, config.max_retention_loss)
+    say(f"chosen: anchor {choice['anchor']:g}, alpha {choice['alpha']:g}")
+    shift = steps.do("shift", own, partial(_best_shift, config, places))
+    choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": list(config.seeds)}
+    if config.dev_only:
+        numbers = dev_numbers(tried, choice, shift)
+    else:
+        for kind in KINDS:
+            for seed in config.seeds:
+                make = partial(_reported, config, places, kind, seed, choice)
+                steps.do(f"{kind}-seed-{seed}", {**own, "choice": choice}, make)
+        numbers = steps.once("val", choices, partial(_tested, config, places, shift["lam"]))
+    return Run(
+        name=config.name,
+        command=command_of("align experiment look", config),
+        machine=describe_machine(),
+        seed=0,
+        data={
+            "captions_sha256": sha256_file(places.data / NAME / "captions.tsv"),
+            "glossary_sha256": sha256_file(config.glossary),
+            "encoder": Path(record.name).name,
+            "image_fingerprint": record.image_fingerprint,
+            "text_fingerprint": record.text_fingerprint,
+            "seeds": list(config.seeds),
+        },
+        numbers={name: Number(**one) for name, one in numbers.items()},
+        notes=(_protocol(config, choice, shift["lam"]),),
+    )
+
+
+def chosen(tried: Sequence[Mapping[str, Any]], most: float) -> dict[str, float]:
+    """Anchor and alpha with the best mean percentile of trained and held-out words, of those that keep hit_rate@10
+    within `most` points and the subject within MOST_LOST. Raises ConditionFailed where none is inside."""
+    inside = [
+        {"anchor": one["anchor"], "alpha": row["alpha"], "value": (row["look trained"] + row["look unseen"]) / 2}
+        for one in tried
+        for row in one["sweep"]
+        if one["base"]["hit_rate@10"] - row["hit_rate@10"] <= most + 1e-9
+        and one["base"]["subject"] - row["subject"] <= MOST_LOST + 1e-9
+    ]
+    if not inside:
+        raise ConditionFailed(
+            f"every anchor and alpha loses more than {most:g} points or the subject",
+            "one inside both budgets",
+            "Add --anchor-weights.",
+        )
+    best: dict[str, float] = max(inside, key=lambda one: one["value"])
+    return best
+
+
+def _chosen_by(config: LookExperiment, places: Places, weight: float) -> dict[str, Any]:
+    words = Words.read(config.glossary, dev=True)
+    measured = Measured(places, "dev", words)
+    found = _align(
+        config, places, words, measured, f"dev-anchor-{weight:g}", anchor=weight, alphas=ALPHAS, budget=NO_BUDGET
+    )
+    teacher = measured.figures(measured.teacher(places.encoder, config.b))
+    rewritten = measured.figures(_rewritten(places.encoder, measured))
+    return {"anchor": weight, "teacher": teacher, "rewritten": rewritten, **found}
+
+
+def _reported(
+    config: LookExperiment, places: Places, kind: str, seed: int, choice: Mapping[str, float]
+) -> dict[str, Any]:
+    words = Words.read(None if kind == "own" else config.glossary, dev=False)
+    seen = Measured(places, "dev", Words.read(None, dev=True))  # its held-out words are now trained on, like the others
+    return _align(
+        config,
+        places,
+        words,
+        seen,
+        f"{kind}-seed-{seed}",
+        anchor=choice["anchor"],
+        alphas=tuple(one for one in ALPHAS if one <= choice["alpha"]),
+        budget=config.max_retention_loss,
+        seed=seed,
+        labels="shuffled" if kind == "shuffled" else "teacher",
+    )
+
+
+def _align(
+    config: LookExperiment,
+    places: Places,
+    words: Words,
+    measured: Measured,
+    name: str,
+    *,
+    anchor: float,
+    alphas: tuple[float, ...],
+    budget: float,
+    seed: int = 0,
+    labels: str = "teacher",
+) -> dict[str, Any]:
+    """The report of a run; its checkpoint is run/runs/NAME/model."""
+    import json
+
+    lists = config.run / "lists" / f"{len(words.learnt)}-words-{seed}.parquet"
+    if not lists.is_file():
+        _write_lists(config, places.encoder, words, shown_to_learn(places), lists, seed)
+    align_config = replace(
+        settings(config, places),
+        preferences=str(lists),
+        anchor_weight=anchor,
+        alphas=alphas,
+        max_retention_loss=budget,
+        seed=seed,
+        labels=labels,
+    )
+    folder = config.run / "runs" / name
+    report = align(
+        align_config,
+        folder,
+        places.data,
+        cache=config.cache or config.run / "cache",
+        say=places.say,
+        extra=lambda encoder: measured.figures(measured.asked(encoder)),
+        select="look unseen",
+    )
+    found: dict[str, Any] = json.loads((folder / "report.json").read_bytes())
+    return {**found, "seconds": report.seconds}
+
+
+def _write_lists(config: LookExperiment, base: Encoder, words: Words, shown: Shown, path: Path, seed: int) -> None:
+    made = look_lists(base, words, shown, subjects=config.subjects, b=config.b, tiers=Tiers(gap=config.gap), seed=seed)
+    write_preferences(path, made, {"experiment": "look", "encoder": base.record.text_fingerprint})
+
+
+def _rewritten(base: Encoder, measured: Measured) -> Look:
+    return measured.of(base.encode_texts([in_words(one) for one in measured.words.asked]) @ measured.vectors.T)
+
+
+def _best_shift(config: LookExperiment, places: Places) -> dict[str, Any]:
+    """lam with the best mean percentile on dev of those that keep captions and the subject; 0 where none does."""
+    words = Words.read(config.glossary, dev=True)
+    measured, base = Measured(places, "dev", words), places.encoder
+    direction = _direction(config, words, shown_to_learn(places))
+    said, seen, owners = Kept(places, "dev").captions()
+    asked = base.encode_texts([one.query for one in words.asked])
+    before = hit_rates(seen, said, owners)["hit_rate@10"]
+    tried = []
+    for lam in (0.0, *LAMS):
+        figures = measured.figures(measured.of(shifted(asked, direction, lam) @ measured.vectors.T))
+        kept = hit_rates(seen, shifted(said, direction, lam).astype(np.float32), owners)["hit_rate@10"]
+        tried.append({"lam": lam, **figures, "lost": before - kept})
+    inside = [
+        one
+        for one in tried
+        if one["lost"] <= config.max_retention_loss and tried[0]["subject"] - one["subject"] <= MOST_LOST
+    ]
+    return {**max(inside, key=lambda one: one["look trained"] + one["look unseen"]), "tried": tried}
+
+
+def _direction(config: LookExperiment, words: Words, shown: Shown) -> Floats:
+    """Fitted to the lists of the first seed."""
+    path = config.run / "lists" / f"{len(words.learnt)}-words-{config.seeds[0]}.parquet"
+    rows = {sha256: row for row, sha256 in enumerate(shown.sha256s)}
+    return direction_of_pairs(
+        (shown.vectors[[rows[name] for name in one.pictures]], one.prefer()) for one in read_preferences(path).lists
+    )
+
+
+def _tested(config: LookExperiment, places: Places, lam: float) -> dict[str, Any]:
+    """Every side on val, and what each aligned one has kept."""
+    words = Words.read(config.glossary, dev=False)
+    measured, base, kept = Measured(places, "val", words), places.encoder, Kept(places, "val")
+    before = base.encode_texts([one.query for one in words.asked])
+    moved = shifted(before, _direction(config, words, shown_to_learn(places)), lam)
+    rows = {
+        "base": measured.asked(base),
+        "teacher": measured.teacher(base, config.b),
+        "base, rewritten text alone": _rewritten(base, measured),
+        "constant shift": measured.of(moved @ measured.vectors.T),
+    }
+    changes: dict[str, dict[str, Floats]] = {}
+    numbers: dict[str, Number] = {}
+    for kind, side in KINDS.items():
+        found, held, shares = [], [], []
+        for seed in config.seeds:
+            encoder = load_encoder(str(config.run / "runs" / f"{kind}-seed-{seed}" / "model"))
+            found.append(measured.asked(encoder))
+            held.append(kept.values(encoder))
+            after = encoder.encode_texts([one.query for one in words.asked])
+            shares.append(explained_share(*left_over(before, after)))
+        rows[side] = Look(
+            *(np.mean([getattr(one, what) for one in found], axis=0) for what in ("percentile", "subject"))
+        )
+        changes[side] = mean_of(held)
+        numbers[f"of {side}, one shared vector explains"] = Number.of_repeats(shares, "share")
+    three = (rows["base"].percentile, rows["teacher"].percentile)
+    for side in KINDS.values():
+        for group, mine in (("trained words", words.trained), ("unseen words", ~words.trained)):
+            share = share_of_gain(rows[side].percentile[mine], three[0][mine], three[1][mine], seed=0)
+            numbers[f"share of the teacher's gain, {group}: {side}"] = share
+    numbers = numbers_of(rows, words.asked, 0) | numbers | kept_numbers(kept.values(base), changes, 0)
+    return {name: asdict(one) for name, one in numbers.items()}
+
+
+def dev_numbers(
+    tried: Sequence[Mapping[str, Any]], choice: Mapping[str, float], shift: Mapping[str, Any]
+) -> dict[str, dict[str, Any]]:
+    """The dev figures of every side, as a run's numbers."""
+    one = next(found for found in tried if found["anchor"] == choice["anchor"])
+    row = next(found for found in one["sweep"] if found["alpha"] == choice["alpha"])
+    sides = {
+        "base": one["base"],
+        "teacher": one["teacher"],
+        "base, rewritten text alone": one["rewritten"],
+        "constant shift": shift,
+        "aligned": row,
+    }
+    return {
+        f"dev {name}: {side}": asdict(Number(found[name] / 100))
+        for name in ("look trained", "look unseen", "subject", "hit_rate@10")
+        for side, found in sides.items()
+        if name in found
+    }
+
+
+def _protocol(config: LookExperiment, choice: Mapping[str, float], lam: float) -> str:
+    read = (
+        "dev photographs, one trained word of each attribute and direction held out"
+        if config.dev_only
+        else f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query"
+    )
+    return (
+        f"Mean percentile, in the word's direction and by formulas that nothing ranks by, of the top 10; {read}; "
+        f"intervals over words. Chosen on dev: anchor weight {choice['anchor']:g}, alpha {choice['alpha']:g}, shift "
+        f"{lam:g}."
+    )
