@@ -17,6 +17,7 @@ from indexes.errors import BeholderError
 
 from .chat_cache import AnswerCache
 from .chat_exchange import Answer, Failure, Question
+from .critic.trained import RECORD, load_vision_model
 from .encoders import check_device
 from .local_model import identity_of, read_answer
 
@@ -100,6 +101,9 @@ class LocalVisionModel:
         )
 
     def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None and (Path(self.name) / RECORD).is_file():
+            model, processor = load_vision_model(self.name)
+            self._loaded = model.to(self.device), processor
         if self._loaded is None:
             from transformers import AutoModelForImageTextToText, AutoProcessor
             from transformers.utils.logging import disable_progress_bar
