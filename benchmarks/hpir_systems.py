@@ -25,7 +25,8 @@ from retrieval.generic_queries import generic_queries
 from retrieval.hpir import HpirItem
 from retrieval.query import NOT_WEIGHT, Part, Query, combine
 from retrieval.rerankers import RankMix, load_reranker
-from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
+from retrieval.rewrite import load_rewriter
+from retrieval.rewriter import RewriteSettings, count_rewrites
 from retrieval.scorers import load_scorer
 
 from .hpir_pictures import SetPictures, Vectors

@@ -20,8 +20,9 @@ from indexes.shards import Embeddings
 from retrieval.encoder import Encoder
 from retrieval.encoders import load_encoder
 from retrieval.pipeline import EmbedConfig
-from retrieval.rewrite import RewriteSettings, count_rewrites, load_rewriter
+from retrieval.rewrite import load_rewriter
 from retrieval.rewrite_checks import measured_floor
+from retrieval.rewriter import RewriteSettings, count_rewrites
 
 from . import metrics
 from .pictures import picture_vectors, rows_of_names

@@ -62,7 +62,7 @@ def write_notes(answers: Sequence[Answer], explain: bool) -> None:
     """On stderr: what stages could not do, counted, and with `explain` what each did to each query."""
     rewrites = [rewrite for answer in answers for rewrite in answer.rewrites]
     if rewrites:
-        from .rewrite import count_rewrites
+        from .rewriter import count_rewrites
 
         print(f"rewriting: {count_rewrites(rewrites).line()}", file=sys.stderr)
     for note in dict.fromkeys(note for answer in answers for note in answer.notes):

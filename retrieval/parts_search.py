@@ -39,7 +39,8 @@ from .query import Part, Query
 from .query_encoder import QueryEncoder
 from .remote_part import RemotePart
 from .results import Answer, Result
-from .rewrite import Rewrite, load_rewriter
+from .rewrite import load_rewriter
+from .rewriter import Rewrite
 from .rewritten import rewritten
 from .search_config import SearchConfig
 from .searcher import Searcher, picture_folder

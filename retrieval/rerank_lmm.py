@@ -16,9 +16,9 @@ from .candidates import Candidates
 from .chat import ChatClient, ChatConfig
 from .judge import Comparison, Judge, Verdict
 from .rerank import order_by, pairwise_scores
-from .rewrite import RewriteSettings
 from .rewrite_checks import cache_folder
 from .rewrite_model import ANSWERS, split_model
+from .rewriter import RewriteSettings
 
 COUNT, MOST = 6, 20
 ASPECT = "better"

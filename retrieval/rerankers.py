@@ -16,7 +16,7 @@ from indexes.errors import BeholderError
 
 from .candidates import Candidates, Reranker
 from .rerank import mmr, order_by, rank_mix
-from .rewrite import RewriteSettings
+from .rewriter import RewriteSettings
 
 SPECS = "rank-mix[:SHARE][@SCORER]", "mmr[:SHARE]", "lmm:MODEL[@URL][#N]"
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from .query import Query
 
 if TYPE_CHECKING:
-    from .rewrite import Rewrite
+    from .rewriter import Rewrite
 
 
 @dataclass(frozen=True)

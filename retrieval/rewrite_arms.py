@@ -14,9 +14,9 @@ from indexes.errors import BeholderError
 
 from .chat_schema import Schema, object_schema
 from .prompt import Prompt, read_prompt
-from .rewrite import ARMS
 from .rewrite_checks import Draft, clean
 from .rewrite_offline import bare
+from .rewriter import ARMS
 
 ELEMENTS = 5  # of k-list unless told
 MOST_ELEMENTS = 20

@@ -18,7 +18,7 @@ from indexes.manifest import write_json_atomic
 
 from .encoder import TextEncoder
 from .prompt import PROMPTS
-from .rewrite import Rewrite
+from .rewriter import Rewrite
 
 MOST_CHARACTERS = 2000  # past it an answer is no longer a query cut short but a model that does not stop
 UNRELATED_SHARE = 0.95  # a rewrite must be nearer to its query than this share of pairs of unlike captions are

@@ -49,8 +49,9 @@ def rewrite(
 
     from .progress import progress_line
     from .query_encoder import load_text_encoder
-    from .rewrite import RewriteSettings, count_rewrites, load_rewriter
+    from .rewrite import load_rewriter
     from .rewrite_table import write_rewrites
+    from .rewriter import RewriteSettings, count_rewrites
 
     if not 0 <= max_fallback_share <= 1:
         raise BeholderError(f"--max-fallback-share is {max_fallback_share:g}", "a share from 0 to 1", "Correct it.")

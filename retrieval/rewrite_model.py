@@ -9,9 +9,9 @@ from indexes.errors import BeholderError, FormatError
 
 from .chat import ChatClient, ChatConfig
 from .chat_exchange import Answer, Failure, Question
-from .rewrite import Progress, Rewrite, RewriteSettings
 from .rewrite_arms import Arm, load_arm
 from .rewrite_checks import Draft, Gate, cache_folder
+from .rewriter import Progress, Rewrite, RewriteSettings
 
 ANSWERS = "answers.sqlite"
 REWRITER, REWRITER_FORMAT, RECORD = "beholder-rewriter", 1, "rewriter.json"  # beside the weights of a trained one

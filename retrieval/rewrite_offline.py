@@ -6,8 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from .prompt import PROMPTS
-from .rewrite import Progress, Rewrite
 from .rewrite_checks import Draft, Gate
+from .rewriter import Progress, Rewrite
 
 TEMPLATE = "template-1"
 SUFFIX = "beautiful, high quality, professional photography, balanced composition"

@@ -15,8 +15,8 @@ from typing import Any
 from indexes.errors import FormatError
 from indexes.manifest import sha256_bytes, write_bytes_atomic
 
-from .rewrite import Progress, Rewrite
 from .rewrite_checks import Draft, Gate
+from .rewriter import Progress, Rewrite
 
 KIND, FORMAT = "beholder-rewrites", 1
 COLUMNS = "query", "rewrite", "fallback", "truncated"

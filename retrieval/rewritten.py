@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from .query import Query
 
 if TYPE_CHECKING:
-    from .rewrite import Rewrite, Rewriter
+    from .rewriter import Rewrite, Rewriter
 
 
 def rewritten(queries: Sequence[Query], rewriter: "Rewriter") -> tuple[list[Query], list[tuple["Rewrite", ...]]]:

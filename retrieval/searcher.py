@@ -26,7 +26,7 @@ from .rewritten import rewritten
 from .search_config import SearchConfig
 
 if TYPE_CHECKING:
-    from .rewrite import Rewrite, Rewriter
+    from .rewriter import Rewrite, Rewriter
 
 __all__ = ["Searcher", "check_encoder", "load_text_encoder", "open_searcher", "picture_folder"]
 

@@ -25,7 +25,7 @@ from indexes.search import Index
 from .microbatch import Microbatcher, in_groups
 from .query import Query
 from .results import Answer
-from .rewrite import Rewrite
+from .rewriter import Rewrite
 from .search_config import SearchConfig
 from .searcher import Searcher, picture_folder
 from .serve_config import RERANKERS, ServeConfig

@@ -20,7 +20,7 @@ from indexes.errors import BeholderError, FormatError
 
 from .query import Part, Query
 from .results import Answer, Result
-from .rewrite import Rewrite
+from .rewriter import Rewrite
 from .search_config import SearchConfig
 from .serve_config import ServeConfig
 from .served_index import ServedIndex, lane_of

@@ -136,7 +136,8 @@ def measure(
     paintings.emb
     """
     from benchmarks.stats import bootstrap_mean, paired_difference
-    from retrieval.rewrite import RewriteSettings, load_rewriter
+    from retrieval.rewrite import load_rewriter
+    from retrieval.rewriter import RewriteSettings
 
     from .reward_corpus import load_corpus
     from .rewriter_data import questions as read_questions

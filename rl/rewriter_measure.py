@@ -11,8 +11,8 @@ import numpy as np
 
 from indexes.errors import BeholderError
 from indexes.manifest import write_bytes_atomic
-from retrieval.rewrite import Rewrite, Rewriter, count_rewrites
 from retrieval.rewrite_offline import bare
+from retrieval.rewriter import Rewrite, Rewriter, count_rewrites
 
 from .rank_gain import Floats, ranks, utility
 from .reward_corpus import Corpus

@@ -47,16 +47,16 @@ class RewriterExperiment:
     taught: int = option(10, "Recorded rewrites of each style that SFT sees.")
     dev_phrasings: int = option(3, "Phrasings 1 to this are dev; later ones are reported on.")
     batch: int = option(64, "Answers in a step.")
-    sft_steps: int = option(60, "Of SFT.")
+    sft_steps: int = option(80, "Of SFT.")
     sft_rate: float = option(3e-3, "Its learning rate.")
-    grpo_steps: int = option(60, "Of GRPO.")
+    grpo_steps: int = option(48, "Of GRPO.")
     grpo_rate: float = option(5e-4, "Its learning rate.")
     group: int = option(8, "Answers to one query.")
     kl: float = option(0.02, "GRPO's beta.")
     temperature: float = option(1.0, "Of sampling.")
-    dpo_steps: int = option(30, "Of DPO; 0: without it.")
+    dpo_steps: int = option(20, "Of DPO; 0: without it.")
     dpo_rate: float = option(2e-4, "Its learning rate.")
-    dpo_queries: int = option(400, "Queries whose sampled answers are ranked for DPO.")
+    dpo_queries: int = option(200, "Queries whose sampled answers are ranked for DPO.")
     answer_tokens: int = option(24, "Of an answer, at most.")
     dev_only: bool = option(False, "Stop before val is read.")
     name: str = option("experiment-rewriter", "Of the run.")
@@ -203,7 +203,8 @@ def _rank(config: RewriterExperiment, seed: int, home: Path) -> None:
 def _answers(config: RewriterExperiment, seed: int) -> Found:
     """What the seed's rewriters make of dev and held-out queries, as search would use it: no picture is read."""
     from retrieval.encoders import load_encoder
-    from retrieval.rewrite import RewriteSettings, load_rewriter
+    from retrieval.rewrite import load_rewriter
+    from retrieval.rewriter import RewriteSettings
 
     from ..rewriter_data import questions
     from ..rewriter_measure import answered

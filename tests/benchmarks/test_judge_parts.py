@@ -19,8 +19,8 @@ from benchmarks.judges import families, kinship
 from indexes.errors import BeholderError, FormatError
 from retrieval.encoders import load_encoder
 from retrieval.judge import ASPECTS, Comparison, Verdict
-from retrieval.rewrite import Rewrite
 from retrieval.rewrite_table import write_rewrites
+from retrieval.rewriter import Rewrite
 from retrieval.scorers import load_scorer
 
 

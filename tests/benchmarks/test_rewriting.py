@@ -9,8 +9,8 @@ from benchmarks.rewriting import RewritingConfig, measure
 from indexes.errors import BeholderError
 from retrieval.encoder import Encoder
 from retrieval.encoders import load_encoder
-from retrieval.rewrite import Rewrite
 from retrieval.rewrite_table import write_rewrites
+from retrieval.rewriter import Rewrite
 from tests.conftest import write_pictures
 
 CAPTIONS = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("car", "house", "bird", "lake")]

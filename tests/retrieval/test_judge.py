@@ -16,7 +16,7 @@ from retrieval.chat import ChatClient, ChatConfig
 from retrieval.judge import ASPECTS, KINDS, Choice, Comparison, Judge, merged
 from retrieval.judge_sheet import CAPTION, GAP, GREY, sheet
 from retrieval.rerank_lmm import load_lmm
-from retrieval.rewrite import RewriteSettings
+from retrieval.rewriter import RewriteSettings
 
 Picture = NDArray[np.uint8]
 

@@ -18,7 +18,8 @@ from indexes.errors import BeholderError
 from retrieval.chat import ChatClient, ChatConfig
 from retrieval.chat_exchange import Answer, Failure, Question
 from retrieval.local_model import LocalModel, folder_fingerprint
-from retrieval.rewrite import RewriteSettings, load_rewriter
+from retrieval.rewrite import load_rewriter
+from retrieval.rewriter import RewriteSettings
 
 ANSWER = ['{"query": ', '"the harbour in mist"', "}"]
 REWRITTEN = "a harbour, the harbour in mist"

@@ -11,12 +11,13 @@ from word_encoder import CONTEXT, WordEncoder
 from indexes.errors import BeholderError, FormatError
 from retrieval import rewrite_checks
 from retrieval.prompt import PROMPTS, read_prompt
-from retrieval.rewrite import Rewrite, RewriteSettings, count_rewrites, load_rewriter
+from retrieval.rewrite import load_rewriter
 from retrieval.rewrite_arms import load_arm
 from retrieval.rewrite_checks import Draft, Gate, clean, cut, fits, measured_floor
 from retrieval.rewrite_model import split_model
 from retrieval.rewrite_offline import Template
 from retrieval.rewrite_table import read_rewrites, write_rewrites
+from retrieval.rewriter import Rewrite, RewriteSettings, count_rewrites
 
 ENCODER = WordEncoder()
 

@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 from word_encoder import WordEncoder
 
-from retrieval.rewrite import Rewrite, Rewriter, RewriteSettings, count_rewrites, load_rewriter
+from retrieval.rewrite import load_rewriter
 from retrieval.rewrite_table import read_rewrites
+from retrieval.rewriter import Rewrite, Rewriter, RewriteSettings, count_rewrites
 
 ENCODER = WordEncoder()
 

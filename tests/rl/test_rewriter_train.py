@@ -11,7 +11,8 @@ from tiny import WORDS
 
 from indexes.errors import BeholderError, FormatError
 from retrieval.pipeline import EmbedConfig, embed
-from retrieval.rewrite import RewriteSettings, load_rewriter
+from retrieval.rewrite import load_rewriter
+from retrieval.rewriter import RewriteSettings
 from rl import rewriter_train
 from rl.reward_config import RewardConfig
 from rl.rewriter_config import DpoConfig, GrpoConfig, RewriterConfig, SftConfig, from_dict
@@ -159,28 +160,30 @@ def test_grpo_logs_each_reward_apart_with_kl_entropy_spread_and_length(
     assert any(name.endswith("/length_correlation") for one in read_log(tmp_path / "run") for name in one)
 
 
-def test_trl_takes_the_rewards_by_their_path(
+def test_the_command_line_of_trl_takes_the_rewards_and_the_rows_of_a_run(
     place: Path, taught_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `trl grpo --reward_funcs rl.rewards.rank_gain` does with them, without its command line."""
-    import importlib
-
-    from datasets import Dataset
-    from trl import GRPOConfig, GRPOTrainer
+    """trl grpo --reward_funcs rl.rewards.rank_gain rl.rewards.drift --dataset_name RUN/rows ..."""
+    import datasets
+    from trl.scripts import grpo as command
 
     from rl import rewards
 
+    train_rewriter(grpo(place, taught_run / "model", steps=1), tmp_path / "run")
     rewards.default.cache_clear()
     monkeypatch.setenv("BEHOLDER_REWARDS", str(place / "rewards.json"))
-    functions = [getattr(importlib.import_module("rl.rewards"), name) for name in ("rank_gain", "drift")]
-    arguments = GRPOConfig(
-        output_dir=str(tmp_path), max_steps=1, per_device_train_batch_size=4, num_generations=4, use_cpu=True,
-        bf16=False, gradient_checkpointing=False, report_to="none", max_completion_length=8, disable_tqdm=True,
-    )  # fmt: skip
-    rows = Dataset.from_list(questions(place / "questions.tsv"))
-    trainer = GRPOTrainer(str(taught_run / "model"), functions, args=arguments, train_dataset=rows)
-    trainer.train()
-    assert any("rewards/rank_gain/mean" in line for line in trainer.state.log_history)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    said: list[dict[str, float]] = []
+    monkeypatch.setattr("trl.GRPOTrainer.log", lambda self, logs, *rest: said.append(logs))
+    words = f"--model_name_or_path {taught_run / 'model'} --dataset_name {tmp_path / 'run' / 'rows'} "
+    words += f"--output_dir {tmp_path / 'out'} --reward_funcs rl.rewards.rank_gain rl.rewards.drift --max_steps 1 "
+    words += (
+        "--per_device_train_batch_size 4 --num_generations 4 --max_completion_length 8 --use_cpu True --bf16 False "
+    )
+    words += "--gradient_checkpointing False --report_to none --logging_steps 1 --save_strategy no --dtype float32"
+    command.main(*command.make_parser().parse_args_and_config(args=words.split()))
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert said
     rewards.default.cache_clear()
 
 
