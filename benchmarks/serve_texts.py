@@ -17,7 +17,7 @@ from .serve_sides import K, clip_retrieval, free_port, in_turns, knn_body, ours,
 from .speed_search import made_up_items
 
 if TYPE_CHECKING:
-    from .speed_serve import SpeedServeConfig
+    from .serve_config import SpeedServeConfig
 
 ROWS = 10_000  # vectors behind the shared tower: the search is no part of what is compared
 

@@ -176,7 +176,8 @@ def speed_serve(
 
     Example: beholder bench speed serve --clip-retrieval clip_retrieval/bin/python --soak 600
     """
-    from .speed_serve import SpeedServeConfig, measure
+    from .serve_config import SpeedServeConfig
+    from .speed_serve import measure
 
     run_name, connections = name_of_run(name, out, Path("speed-serve")), tuple(concurrency or (1, 32))
     vectors = count, width, knn_recall, connections, seconds, repeats, clip_retrieval

@@ -8,14 +8,12 @@ it comes, and the same graph at the least effort that reaches the target; ratios
 import os
 import tempfile
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from indexes.errors import BeholderError
 from indexes.exact import exact_search
 
 from .clusters import Clusters
@@ -23,6 +21,7 @@ from .index_sides import build_autofaiss, build_ours, least_effort
 from .load import LoadMaker, compiled
 from .metrics import knn_recall
 from .runs import Number, Run, command_of, describe_machine
+from .serve_config import SpeedServeConfig
 from .serve_sides import K, Server, clip_retrieval, free_port, in_turns, knn_bodies, ours, running, told, write_peer
 from .serve_texts import shared_tower_numbers, text_numbers
 from .soak import soak
@@ -32,39 +31,6 @@ from .stats import bootstrap_mean
 TUNING, ASKED = 1000, 1000  # text-like queries for tuning, and others for recall and load
 MEMORY = 4 << 30  # bytes that either build may use
 PATH = "/knn-service"
-
-
-@dataclass(frozen=True)
-class SpeedServeConfig:
-    """Options of `bench speed serve`."""
-
-    count: int = 100_000
-    width: int = 256
-    knn_recall: float = 0.98
-    concurrency: tuple[int, ...] = (1, 32)
-    seconds: float = 5.0  # of load per turn
-    repeats: int = 3
-    clip_retrieval: Path | None = None  # the Python of an environment that has it
-    text_index: Path | None = None  # an INDEX for text queries
-    texts: Path | None = None  # text queries, one a line
-    architecture: str | None = None  # of open_clip: text queries by random weights of it, on both sides
-    soak: float = 0.0  # seconds at 70 % of capacity
-    seed: int = 0
-    name: str = "speed-serve"
-
-    def __post_init__(self) -> None:
-        wrong = [f"{name} {getattr(self, name)}" for name in ("width", "repeats") if getattr(self, name) < 1]
-        wrong += [f"count {self.count} (at least {K})"] * (self.count < K)
-        wrong += [f"concurrency {one} (1 to 256)" for one in self.concurrency if not 1 <= one <= 256]
-        wrong += [f"seconds {self.seconds} (at least 0.1)"] * (self.seconds < 0.1)
-        if not 0 < self.knn_recall <= 1:
-            wrong.append(f"knn_recall {self.knn_recall} (above 0, at most 1)")
-        if self.clip_retrieval is not None and not self.clip_retrieval.is_file():
-            wrong.append(f"clip_retrieval {self.clip_retrieval} (the python of its environment)")
-        if self.texts is None and (self.text_index is not None or self.architecture is not None):
-            wrong.append("text_index or architecture without texts")
-        if wrong:
-            raise BeholderError(", ".join(wrong), "", "Correct the options.")
 
 
 def measure(config: SpeedServeConfig) -> Run:
