@@ -15,9 +15,9 @@ from typer.testing import CliRunner
 from benchmarks.cli import app
 from benchmarks.load import compiled
 from benchmarks.runs import read_run
+from benchmarks.serve_config import SpeedServeConfig
 from benchmarks.serve_sides import clip_retrieval, free_port, knn_bodies, running, write_peer
 from benchmarks.soak import grown
-from benchmarks.speed_serve import SpeedServeConfig
 from indexes.errors import BeholderError
 
 pytestmark = pytest.mark.skipif(
