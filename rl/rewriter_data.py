@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,14 @@ def write_questions(path: Path, rows: Sequence[tuple[str, str]]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["query\trelevant", *(f"{query}\t{relevant}" for query, relevant in rows)]
     write_bytes_atomic(path, ("\n".join(lines) + "\n").encode())
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Rows as JSON lines: its folder is what `trl grpo --dataset_name` takes."""
+    from indexes.manifest import write_bytes_atomic
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes_atomic(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
 
 
 def ranked_pairs(path: Path, margin: float) -> list[Row]:

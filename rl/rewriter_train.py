@@ -1,7 +1,8 @@
 """Training a rewriter: TRL's trainers on our rows and rewards, resumed exactly; a folder that `--rewrite hf:` takes.
 
 RUN holds config.json, checkpoint-N (whole where it has the file `complete`), log.jsonl (a line of figures for every
---log-every steps) and model/: weights, tokenizer and rewriter.json, which says what it is asked and what made it.
+--log-every steps) and model/: weights, tokenizer and rewriter.json, which says what it is asked and what made it. Of
+GRPO also rows/: the queries as a data set, for TRL's own command line.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from retrieval.rewrite_model import RECORD, REWRITER, REWRITER_FORMAT
 from .reward_config import RewardConfig
 from .rewards import Rewards, chosen
 from .rewriter_config import DpoConfig, GrpoConfig, RewriterConfig, SftConfig
-from .rewriter_data import ARM, questions, ranked_pairs, taught
+from .rewriter_data import ARM, questions, ranked_pairs, taught, write_rows
 
-CONFIG, LOG, DONE, MODEL = "config.json", "log.jsonl", "complete", "model"
+CONFIG, LOG, DONE, MODEL, ROWS = "config.json", "log.jsonl", "complete", "model", "rows"
 Say = Callable[[str], None]
 
 
@@ -110,6 +111,7 @@ def _trainer(config: RewriterConfig, run: Path, model: Any, tokenizer: Any, rewa
         mine = rewards or Rewards(RewardConfig.read(Path(config.rewards)))
         rows = questions(Path(config.questions))
         say(f"{len(rows)} queries, a corpus of {len(mine.corpus):,} pictures")
+        write_rows(run / ROWS / "train.jsonl", rows)
         arguments = GRPOConfig(
             **_arguments(config, run),
             num_generations=config.group,

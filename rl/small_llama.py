@@ -36,8 +36,9 @@ class SmallLlama:
     width: int = 128
     layers: int = 3
     heads: int = 4
-    words: int = 6000
+    words: int = 3000
     context: int = 512
+    spread: float = 0.1  # standard deviation of the word vectors; less, and the first steps go into making them longer
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ def write_small_llama(folder: Path, texts: Sequence[str], encoder: str, config: 
         )
         with torch.no_grad():
             table = model.get_input_embeddings().weight
-            table.copy_(torch.from_numpy(word_vectors(list(vocabulary), encoder, config.width)) * table.std())
+            table.copy_(torch.from_numpy(word_vectors(list(vocabulary), encoder, config.width)) * config.spread)
     model.generation_config.eos_token_id = vocabulary[END]
     model.generation_config.pad_token_id = vocabulary[PAD]
     model.save_pretrained(folder)
