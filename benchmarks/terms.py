@@ -106,7 +106,7 @@ TABLES = {
     "flickr8k/captions.tsv": Terms("flickr8k", "research and teaching only", "Hodosh et al., JAIR 2013", TRAIN),
     "dataset_flickr8k.json": Terms("flickr8k", "research and teaching only", "Hodosh et al., JAIR 2013", TRAIN),
     "dataset_flickr30k.json": Terms("flickr30k", FLICKR, "Young et al., TACL 2014", TRAIN),
-    "results_20130124.token": Terms("flickr30k", FLICKR, "Young et al., TACL 2014"),  # names no split: test is in it
+    "results_20130124.token": Terms("flickr30k (tokens)", FLICKR, "Young et al., TACL 2014"),  # names no split: test is in it
     "dataset_coco.json": Terms("coco", COCO, "Chen et al. 2015", (*TRAIN, "restval")),
     "captions_train2014.json": Terms("coco (train)", COCO, "Chen et al. 2015", TRAIN),
     "captions_train2017.json": Terms("coco (train)", COCO, "Chen et al. 2015", TRAIN),
@@ -116,6 +116,13 @@ TABLES = {
     "photoart/items.tsv": Terms("photoart", BATH, "Wu et al. 2014", TRAIN),
     "imagenet1000/items.tsv": Terms("imagenet1000", "non-commercial research", "Russakovsky et al., IJCV 2015", TRAIN),
 }
+
+
+def terms_table() -> str:
+    """The rows of a Markdown table: set, terms, use; the guide "Measuring" holds them."""
+    known = {terms.name: terms for terms in TABLES.values()}
+    rows = [f"| {name} ({terms.source}) | {terms.licence} | {terms.use} |" for name, terms in sorted(known.items())]
+    return "\n".join(rows)
 
 
 def terms_of(path: str | PurePath) -> Terms | None:

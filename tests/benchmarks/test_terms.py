@@ -10,7 +10,7 @@ import pytest
 from benchmarks.aesthetic_sets import SETS
 from benchmarks.evaluation import SETS as MEASURED
 from benchmarks.hpir_set import write_set
-from benchmarks.terms import TABLES, refuse_training, terms_of
+from benchmarks.terms import TABLES, refuse_training, terms_of, terms_table
 from indexes.errors import BeholderError
 from indexes.manifest import sha256_file
 from retrieval.hpir import HpirItem
@@ -79,6 +79,11 @@ def test_a_table_by_another_name_is_known_by_its_content(tmp_path: Path) -> None
     shutil.copy(labels / "oasis_beauty_scores.tsv", mine)
     with pytest.raises(BeholderError, match=r"mine.tsv \(oasis; none stated"):
         refuse_training(mine)
+
+
+def test_the_guide_shows_the_terms_as_they_are() -> None:
+    guide = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text(encoding="utf-8")
+    assert terms_table() in guide, "print(benchmarks.terms.terms_table()) into docs/measuring.md"
 
 
 def test_the_pictures_behind_reported_figures_are_of_sets_with_terms() -> None:
