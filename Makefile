@@ -1,10 +1,11 @@
 # `make demo`: search over the pictures in the box.  `make test`: everything a commit must pass.
+# `make results`: docs/results.md, measured again on the sets of $BEHOLDER_DATA; cut off, the same command goes on.
 VENV := $(or $(BEHOLDER_VENV),.venv)
 BIN := $(VENV)/bin
 PYTHON ?= python3
 READY := $(VENV)/.beholder-ready
 
-.PHONY: demo test test-all check install
+.PHONY: demo test test-all check results install
 demo: install
 	@$(BIN)/beholder demo
 
@@ -16,6 +17,9 @@ test-all: check
 
 check: install
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy && $(BIN)/lint-imports
+
+results: install
+	@$(BIN)/beholder bench results --out docs/results --document docs/results.md
 
 # The stamp holds what was installed from: another checkout or new requirements install again, else it costs nothing.
 install:

@@ -154,7 +154,7 @@ def dot_plot(dots: Sequence[Dot], value_title: str, *, title: str = "") -> str:
 
 
 def _rows(axes: Axes, names: Sequence[str], value_title: str) -> None:
-    axes.set_yticks(range(len(names)), [fill(name, LABEL) for name in names], linespacing=1.05)
+    axes.set_yticks(range(len(names)), [fill(name, LABEL, break_on_hyphens=False) for name in names], linespacing=1.05)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
     axes.tick_params(axis="y", labelcolor=INK)

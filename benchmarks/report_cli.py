@@ -28,7 +28,8 @@ def report(
     check: Annotated[bool, typer.Option("--check", help="Write nothing; exit 1 where a block differs.")] = False,
     root: Annotated[Path, typer.Option(help="The repository whose documents hold blocks.")] = Path("."),
 ) -> None:
-    """Writes docs/results/*.json into the marked blocks of README, docs and model cards; or, with runs, a page of them.
+    """Writes docs/results/*.json into the marked blocks of README, docs and model cards; or shows the runs given: as a
+    page, as Markdown with plots, else as text.
 
     Example: beholder bench report --check
 
@@ -41,8 +42,6 @@ def report(
         return
     if check:
         raise BeholderError("--check with runs", "it alone", "It compares the documents with docs/results.")
-    if not (html or markdown):
-        raise BeholderError("nowhere to write to", "--html FILE or --markdown FILE", "Add one.")
     if (query or search or search_model) and gallery is None:
         raise BeholderError("--query, --search or --search-model without --gallery", "an INDEX", "Add --gallery.")
     from . import report_page
@@ -63,6 +62,8 @@ def report(
             report_page.write_text(markdown.with_name(name), svg)
         report_page.write_text(markdown, text)
         typer.echo(f"{markdown}: {len(files)} plots beside it")
+    if not (html or markdown):
+        typer.echo(report_page.markdown(shown, comparisons, rows, title, None)[0].rstrip())
 
 
 def _blocks(root: Path, check: bool) -> None:

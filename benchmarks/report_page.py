@@ -5,8 +5,9 @@ line. Plots are SVG inside the page, and files beside the Markdown.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 from importlib import resources
 from pathlib import Path
@@ -82,14 +83,14 @@ def page(runs: Sequence[Run], comparisons: Sequence[Comparison], rows: Sequence[
 
 
 def markdown(
-    runs: Sequence[Run], comparisons: Sequence[Comparison], rows: Sequence[GalleryRow], title: str, pictures: str
+    runs: Sequence[Run], comparisons: Sequence[Comparison], rows: Sequence[GalleryRow], title: str, pictures: str | None
 ) -> tuple[str, dict[str, str]]:
-    """The Markdown, and its plots by the name of their file. pictures: how these names start."""
+    """The Markdown, and its plots by the name of their file. pictures: how these names start; None: no plots."""
     parts = [f"# {title}", *(f"**{run.name}: {run.headline}**" for run in _doubted(runs))]
     files: dict[str, str] = {}
 
-    def plotted(name: str, drawn: Sequence[str]) -> None:
-        for number, svg in enumerate(drawn, 1):
+    def plotted(name: str, drawn: Callable[[], Sequence[str]]) -> None:
+        for number, svg in enumerate(drawn() if pictures is not None else (), 1):
             file = f"{pictures}-{name}{f'-{number}' if number > 1 else ''}.svg"
             files[file] = svg
             parts.append(f"![{name}]({file})")
@@ -97,11 +98,10 @@ def markdown(
     for one in comparisons:
         parts += [f"## {one.title}", "\n".join(table_of(one.after, one.before, one.differences).markdown())]
         parts += ["  \n".join(one.says)] if one.says else []
-        drawn = difference_plot(one.differences)
-        plotted(f"{one.after.name}-against-{one.before.name}", [drawn] if drawn else [])
+        plotted(f"{one.after.name}-against-{one.before.name}", partial(_drawn, one))
     for run in runs:
         parts += [f"## {run.name}", render(run).rstrip()]
-        plotted(run.name, plots_of(run))
+        plotted(run.name, partial(plots_of, run))
     if rows:
         parts.append(f"Rows of pictures for {len({row.query for row in rows})} queries: on the page (`--html`).")
     return "\n\n".join(parts) + "\n", files
@@ -116,6 +116,11 @@ def write_text(path: Path, text: str) -> int:
     except OSError as error:
         raise BeholderError(f"cannot write {path} ({error.strerror})", "a file", "Check the path.") from error
     return len(content)
+
+
+def _drawn(one: Comparison) -> list[str]:
+    drawn = difference_plot(one.differences)
+    return [drawn] if drawn else []
 
 
 def _doubted(runs: Sequence[Run]) -> list[Run]:
@@ -138,8 +143,7 @@ def _run(number: int, run: Run) -> str:
 
 
 def _comparison(number: int, one: Comparison) -> str:
-    drawn = difference_plot(one.differences)
-    plot = f'<div class="plots">{drawn}</div>' if drawn else ""
+    plot = "".join(f'<div class="plots">{drawn}</div>' for drawn in _drawn(one))
     says = "".join(f"<p{' class=warning' if say.startswith('Warning') else ''}>{escape(say)}</p>" for say in one.says)
     table = _table(table_of(one.after, one.before, one.differences))
     return (
