@@ -85,7 +85,7 @@ def test_every_loss_learns_a_list_by_heart(tmp_path: Path, tiny_run: AlignConfig
 
 
 def test_micro_batches_add_up_to_the_step(tmp_path: Path, tiny_run: AlignConfig) -> None:
-    plain = replace(tiny_run, contrastive_weight=0.0, captions=())
+    plain = replace(tiny_run, contrastive_weight=0.0, anchor_weight=1.0)  # an anchor holds each row by itself
     align(plain, tmp_path / "one")
     align(replace(plain, accumulate=4), tmp_path / "four")
     one, four = final(tmp_path / "one"), final(tmp_path / "four")
@@ -97,6 +97,7 @@ def test_micro_batches_add_up_to_the_step(tmp_path: Path, tiny_run: AlignConfig)
 
 def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, tiny_run: AlignConfig) -> None:
     """Contrastive features are gathered, queries are counted over both: the same curve and the same weights."""
+    tiny_run = replace(tiny_run, anchor_weight=1.0)
     (tmp_path / "run.json").write_text(json.dumps(tiny_run.to_dict()))
     align(tiny_run, tmp_path / "one")
     script = tmp_path / "two.py"
@@ -110,7 +111,7 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, tiny_run: 
     )
     assert done.returncode == 0, done.stderr[-2000:]
     for a, b in zip(logged(tmp_path / "one"), logged(tmp_path / "two"), strict=True):
-        for name in ("loss", "loss/preference", "loss/contrastive", "rewards/margins"):
+        for name in ("loss", "loss/preference", "loss/contrastive", "loss/anchor", "rewards/margins"):
             assert b[name] == pytest.approx(a[name], abs=2e-4), (name, a["step"])
     one, two = final(tmp_path / "one"), final(tmp_path / "two")
     for name in one:
