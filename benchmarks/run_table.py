@@ -44,12 +44,16 @@ def chosen(run: Run, patterns: Sequence[str]) -> dict[str, Number]:
 
 def long_table(numbers: Numbers) -> Table:
     """A row for each number; columns for what at least one of them has: an interval, chance, n, a source."""
-    repeats = any(number.spread == "range" and number.low is not None for number in numbers.values())
+    kinds = {number.spread == "range" for number in numbers.values() if number.low is not None}
+    ends, count = {
+        frozenset({True}): ("lowest to highest", "repeats"),
+        frozenset({True, False}): ("95 % interval; of repeats: lowest to highest", "n, or repeats"),
+    }.get(frozenset(kinds), ("95 % interval", "n"))
     cells = {"measure": list(numbers), "value": [value_text(one.value, one.unit) for one in numbers.values()]}
     wanted = {
-        "lowest to highest" if repeats else "95 % interval": [interval_text(one) for one in numbers.values()],
+        ends: [interval_text(one) for one in numbers.values()],
         "chance": ["" if one.chance is None else value_text(one.chance, one.unit) for one in numbers.values()],
-        "repeats" if repeats else "n": ["" if one.n is None else f"{one.n:,}" for one in numbers.values()],
+        count: ["" if one.n is None else f"{one.n:,}" for one in numbers.values()],
     }
     cells |= {name: texts for name, texts in wanted.items() if any(texts)}
     if any(one.source is not None for one in numbers.values()):

@@ -78,3 +78,9 @@ def test_blocks_with_patterns_and_layout(tmp_path: Path) -> None:
     (tmp_path / "README.md").write_text(text.replace("base*", "aligned*"))
     with pytest.raises(ConditionFailed, match="no number of tiny fits"):
         report(tmp_path, check=True)
+
+
+def test_intervals_over_queries_and_ranges_of_repeats_in_one_table_are_both_named() -> None:
+    mixed = {"recall": Number(0.9, low=0.8, high=1.0, n=9), "speed": Number(2.0, "ms", 1.0, 3.0, 5, spread="range")}
+    assert long_table(mixed).columns[2:] == ("95 % interval; of repeats: lowest to highest", "n, or repeats")
+    assert long_table({"speed": mixed["speed"]}).columns[2:] == ("lowest to highest", "repeats")
