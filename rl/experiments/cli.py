@@ -15,6 +15,7 @@ import typer
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "knowledge": ("knowledge", "KnowledgeExperiment"),
     "look": ("look", "LookExperiment"),
+    "arms": ("arms", "ArmsExperiment"),
     "rewriter": ("rewriter", "RewriterExperiment"),
     "people": ("people", "PeopleConfig"),
     "beauty": ("beauty", "BeautyConfig"),
