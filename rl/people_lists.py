@@ -113,7 +113,8 @@ def read_ranked_rows(path: Path, find: Find, rejected: Counter[str]) -> Iterator
             )
         found = [(find(str(name)), float(rank)) for name, rank in zip(names, ranks, strict=True)]
         rejected[MISSING] += sum(name is None for name, _ in found)
-        known = {name: -rank for name, rank in found if name is not None}
+        rejected["pictures whose rank is no number"] += sum(not np.isfinite(rank) for _, rank in found)
+        known = {name: -rank for name, rank in found if name is not None and np.isfinite(rank)}
         levels = np.array(list(known.values()))
         better, worse = pairs_of(level_prefer(levels))
         if not better:

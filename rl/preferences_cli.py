@@ -119,7 +119,7 @@ def preferences(
         found = tuple(kept)
     count = sum(len(one.better) for one in found)
     print(f"{out}: {len(found)} lists, {count} pairs, {len({p for one in found for p in one.pictures})} pictures")
-    for reason, number in sorted(rejected.items()):
+    for reason, number in sorted((+rejected).items()):
         print(f"left out: {number} {reason}")
     if show:
         page = out.with_suffix(".html")
@@ -198,12 +198,16 @@ class _People:
 
         rows = read_tsv(table, ("file_1", "file_2", "wins_1", "wins_2"))
         found = []
-        for row in rows:
+        for number, row in enumerate(rows, 2):
             one, other = self.find(row["file_1"]), self.find(row["file_2"])
             if one is None or other is None:
                 self.rejected["choices whose pictures are not in the index"] += 1
             else:
-                found.append((one, other, float(row["wins_1"]) - float(row["wins_2"])))
+                votes = _number(row["wins_1"], table, number) - _number(row["wins_2"], table, number)
+                if math.isfinite(votes):
+                    found.append((one, other, votes))
+                else:
+                    self.rejected["choices whose votes are no numbers"] += 1
         return lists_of_pairs(found, self._asked(), {"from": table.name})
 
     def votes(self, path: Path, aspect: str) -> "Iterable[PreferenceList]":
@@ -234,11 +238,15 @@ def _scored(table: Path, file_column: str, score_column: str, split: str | None)
     for number, row in enumerate(read_tsv(table, (file_column, score_column, *(("split",) if split else ()))), 2):
         if split and row["split"] != split:
             continue
-        try:
-            found.append((row[file_column], float(row[score_column])))
-        except ValueError as error:
-            raise BeholderError(f"{table.name}, line {number}: {row[score_column]!r}", "a number") from error
+        found.append((row[file_column], _number(row[score_column], table, number)))
     return found
+
+
+def _number(text: str, table: Path, line: int) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise BeholderError(f"{table.name}, line {line}: {text!r}", "a number") from error
 
 
 def _finder(index: "Index") -> Callable[[str], str | None]:

@@ -192,15 +192,18 @@ def test_rows_in_the_style_of_the_public_sets(tmp_path, lines):
         {"prompt": "a cat", "generations": ["x", "y", "z"], "ranking": [2, 1, 2]},
         {"prompt": "a dog", "image_path": ["x", "gone"], "human_preference": [1, 0]},
         {"prompt": "a fox", "image_path": ["x", "y"], "rank": [1, 0]},
+        {"prompt": "a cow", "image_path": ["x", "y", "z"], "rank": [1, float("nan"), 0]},
     ]
     path = tmp_path / "rows.json"
     path.write_text("\n".join(map(json.dumps, rows)) if lines else json.dumps(rows))
     rejected: Counter[str] = Counter()
     made = list(read_ranked_rows(path, {"x": "1", "y": "2", "z": "3"}.get, rejected))
-    assert [one.query for one in made] == ["a cat", "a fox"]
+    assert [one.query for one in made] == ["a cat", "a fox", "a cow"]
     assert list(zip(made[0].better, made[0].worse, strict=True)) == [(1, 0), (1, 2)]
     assert list(zip(made[1].better, made[1].worse, strict=True)) == [(1, 0)]
-    assert rejected == {"pictures that are not at hand": 1, "rows without a pair": 1}
+    assert made[2].pictures == ("1", "3")
+    left_out = {"pictures that are not at hand": 1, "rows without a pair": 1, "pictures whose rank is no number": 1}
+    assert rejected == left_out
 
 
 def test_a_row_without_its_fields_is_named(tmp_path):

@@ -67,13 +67,17 @@ def test_from_people_s_scores_choices_votes_and_ranks(folder, call):
         for better, worse in zip(one.better, one.worse, strict=True):
             assert hashes.index(one.pictures[better]) > hashes.index(one.pictures[worse])
     pairs = "file_1\tfile_2\twins_1\twins_2\n" + f"{names[0]}\t{names[1]}\t1\t3\n{names[1]}\t{names[2]}\t2\t2\n"
+    pairs += f"{names[0]}\t{names[2]}\tnan\t2\n"
     (folder / "pairs.tsv").write_text(pairs)
     done = call("--from-pairs", "pairs.tsv", *people)
     assert "1 lists, 1 pairs" in done.stdout, done.stderr
+    assert "left out: 1 choices whose votes are no numbers" in done.stdout
     assert read_preferences(folder / "out.parquet").lists[0].pictures == (hashes[1], hashes[0])
     row = {"prompt": "boats", "generations": names[:3], "ranking": [3, 1, 2]}
     (folder / "ranked.json").write_text(json.dumps([row]))
-    assert "1 lists, 3 pairs" in call("--from-ranked", "ranked.json").stdout
+    done = call("--from-ranked", "ranked.json")
+    assert "1 lists, 3 pairs" in done.stdout, done.stderr
+    assert "left out" not in done.stdout
     votes = {"accuracy": [None, None], "aesthetics": ["b", "b"], "diversity": [None, None]}
     item = {"qid": "1", "query": "boats", "parts": {}, "group_a": hashes[:2], "group_b": hashes[2:4], "systems": []}
     item |= {"votes": votes, "voters": ["x", "y"], "shown_order": ["ab", "ba"]}
