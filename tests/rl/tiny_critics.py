@@ -33,6 +33,8 @@ def write_critic(folder: Path, family: str, template: str = TEMPLATE) -> Path:
 
     torch.manual_seed(0)
     model, processor, image = {"llava": _llava, "llava_next": _next, "smolvlm": _smol, "qwen2_vl": _qwen}[family]()
+    with torch.no_grad():
+        model.get_output_embeddings().weight.mul_(10)  # what is frozen here must be able to tell words apart
     processor.chat_template = template.replace("IMAGE", image)
     model.save_pretrained(folder)
     processor.save_pretrained(folder)
