@@ -78,6 +78,8 @@ def train(
 
     if seeds:
         several = align_seeds(chosen, _seeds(seeds), run, data, cache=cache, say=_say)
+        if not several.measured:  # under torchrun only the first process has figures
+            return
         for line in told(several):
             typer.echo(line)
         if out:
@@ -86,6 +88,8 @@ def train(
             _write(out, run_of_seeds(out.stem, chosen, run, _seeds(seeds), several))
         return
     report = align(chosen, run, data, cache=cache, say=_say)
+    if not report.tuned:
+        return
     typer.echo(f"{report.model}\tstep {report.step}, alpha {report.alpha:g}")
     for name, value in report.tuned.items():
         typer.echo(f"dev {name}\t{value:.2f}\tbase {report.base[name]:.2f}")

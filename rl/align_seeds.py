@@ -26,6 +26,11 @@ class SeedReport:
     runs: dict[int, AlignReport]
     failed: tuple[int, ...]
 
+    @property
+    def measured(self) -> bool:
+        """Whether this process has figures: under torchrun only the first one does."""
+        return any(one.tuned for one in self.runs.values())
+
 
 def align_seeds(
     config: AlignConfig,
@@ -50,7 +55,8 @@ def align_seeds(
     if not runs:
         raise ConditionFailed(f"all seeds ({', '.join(map(str, seeds))}) failed", "one inside the budget", "See above.")
     report = SeedReport(runs, tuple(failed))
-    write_json_atomic(run / "seeds.json", {"figures": summary(report), "failed": failed, "seeds": list(runs)})
+    if report.measured:
+        write_json_atomic(run / "seeds.json", {"figures": summary(report), "failed": failed, "seeds": list(runs)})
     return report
 
 

@@ -100,16 +100,15 @@ def test_two_processes_are_one_with_the_doubled_batch(tmp_path: Path, tiny_run: 
     tiny_run = replace(tiny_run, anchor_weight=1.0)
     (tmp_path / "run.json").write_text(json.dumps(tiny_run.to_dict()))
     align(tiny_run, tmp_path / "one")
-    script = tmp_path / "two.py"
-    script.write_text(
-        "import sys\nfrom pathlib import Path\nfrom rl.align import align\nfrom rl.align_config import AlignConfig\n"
-        f"align(AlignConfig.read(Path({str(tmp_path / 'run.json')!r})), Path({str(tmp_path / 'two')!r}))\n"
-    )
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "--"]
+    command += ["retrieval", "align", "train", "--config", str(tmp_path / "run.json"), "--run", str(tmp_path / "two")]
+    command += ["--out", str(tmp_path / "two.json")]
     done = subprocess.run(
         command, capture_output=True, text=True, timeout=600, env={**os.environ, "OMP_NUM_THREADS": "1"}
     )
     assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count("dev hit_rate@10") == 1
+    assert "dev hit_rate@10: aligned" in read_run(tmp_path / "two.json").numbers
     for a, b in zip(logged(tmp_path / "one"), logged(tmp_path / "two"), strict=True):
         for name in ("loss", "loss/preference", "loss/contrastive", "loss/anchor", "rewards/margins"):
             assert b[name] == pytest.approx(a[name], abs=2e-4), (name, a["step"])
