@@ -83,7 +83,7 @@ class GrpoConfig(RewriterConfig):
     temperature: float = option(1.0, "Of sampling.")
     beta: float = option(0.02, "Weight of the KL divergence from the start; 0 keeps no reference.")
     epsilon: float = option(0.2, "Clip of the ratio.")
-    scale: str = option("group", "Advantages are divided by the spread of: group, batch or none.")
+    scale: str = option("batch", "Advantages are divided by the spread of: group, batch or none.")
     vllm: bool = option(False, "Sample with vLLM, where it is installed.")
 
     def problems(self) -> list[str]:
@@ -95,6 +95,8 @@ class GrpoConfig(RewriterConfig):
             wrong.append(f"{len(self.weight)} weights of {len(self.reward)} rewards")
         unknown = [name for name in self.reward if name not in NAMES]
         wrong += [f"there is no reward {name} ({', '.join(NAMES)})" for name in unknown]
+        if self.scale not in ("group", "batch", "none"):
+            wrong.append(f"scale {self.scale!r} is none of group, batch, none")
         if self.temperature <= 0 or self.beta < 0:
             wrong.append(f"temperature {self.temperature}, beta {self.beta}")
         return wrong

@@ -50,9 +50,10 @@ class RewriterExperiment:
     sft_steps: int = option(80, "Of SFT.")
     sft_rate: float = option(3e-3, "Its learning rate.")
     grpo_steps: int = option(48, "Of GRPO.")
-    grpo_rate: float = option(5e-4, "Its learning rate.")
+    grpo_rate: float = option(1.5e-4, "Its learning rate.")
     group: int = option(8, "Answers to one query.")
-    kl: float = option(0.02, "GRPO's beta.")
+    scale: str = option("batch", "Advantages are divided by the spread of: group, batch or none.")
+    kl: float = option(0.05, "GRPO's beta.")
     temperature: float = option(1.0, "Of sampling.")
     dpo_steps: int = option(20, "Of DPO; 0: without it.")
     dpo_rate: float = option(2e-4, "Its learning rate.")
@@ -168,8 +169,9 @@ def _train(config: RewriterExperiment, seed: int, settings: Mapping[str, Any], s
 
     def grpo() -> Found:
         one = GrpoConfig(str(home / "sft/model"), config.grpo_steps, learning_rate=config.grpo_rate, group=config.group,
-                         beta=config.kl, temperature=config.temperature, questions=str(run / "questions.tsv"),
-                         rewards=str(run / "rewards.json"), **shared)  # fmt: skip
+                         beta=config.kl, scale=config.scale, temperature=config.temperature,
+                         questions=str(run / "questions.tsv"), rewards=str(run / "rewards.json"),
+                         **shared)  # fmt: skip
         train_rewriter(one, home / "grpo", say=say)
         return {"log": read_log(home / "grpo")}
 
