@@ -43,6 +43,7 @@ PLACES = (
     "cache",
     "texts",
     "seeds",
+    "control_seeds",
     "anchor_weights",
     "dev_only",
     "name",
@@ -63,14 +64,15 @@ class KnowledgeExperiment:
     dev_embeddings: Path | None = option(None, "As --embeddings, of --dev-model; default: RUN/dev-emb.")
     cache: Path | None = option(None, "Folder of what is computed once; default: RUN/cache.")
     seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
+    control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     trained: int = option(6, "Phrasings up to this one are trained on.")
-    anchor_weights: tuple[float, ...] = option((1.0, 2.0), "Of the captions' distance from the base, tried on dev.")
+    anchor_weights: tuple[float, ...] = option((1.0,), "Of the captions' distance from the base, tried on dev.")
     head_lr: float = option(3e-3, "Of the text head.")
     text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
-    beta: float = option(0.5, "Strength of preferences.")
+    beta: float = option(0.25, "Strength of preferences.")
     smoothing: float = option(0.02, "Of the preference labels.")
-    drop_input: float = option(0.1, "Dropout before the head.")
-    weight_decay: float = option(0.05, "Of the head.")
+    drop_input: float = option(0.3, "Dropout before the head.")
+    weight_decay: float = option(0.3, "Of the head.")
     steps: int = option(600, "Of a run.")
     queries: int = option(64, "In a step.")
     captions_batch: int = option(128, "Captioned pictures beside them, which are held in place.")
@@ -87,6 +89,9 @@ class KnowledgeExperiment:
                 f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, {self.trained} phrasings",
                 f"a seed, a weight, and more than {HELD_OUT} phrasings",
             )
+
+    def seeds_of(self, kind: str) -> tuple[int, ...]:
+        return self.seeds if kind == "aligned" else self.control_seeds
 
 
 def settings(config: KnowledgeExperiment) -> AlignConfig:
@@ -119,7 +124,7 @@ def measure(config: KnowledgeExperiment, say: Say = lambda line: None) -> Run:
     places = Places(data, config.embeddings or config.run / "emb", load_encoder(config.model), say)
     record = places.encoder.record
     texts = Descriptions.read(config.texts, data / PAINTINGS / "items.tsv")
-    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + len(KINDS) * len(config.seeds))
+    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + sum(len(config.seeds_of(kind)) for kind in KINDS))
     own = content_of(config, without=PLACES)
     own |= {"base": [record.image_fingerprint, record.text_fingerprint], "texts": _digests(config.texts)}
     dev = places
@@ -137,15 +142,23 @@ def measure(config: KnowledgeExperiment, say: Say = lambda line: None) -> Run:
     shift = steps.do(
         "shift", own, partial(best_shift, dev, texts, config.trained, config.max_retention_loss, config.run)
     )
-    choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": list(config.seeds)}
+    choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": [config.seeds_of(kind) for kind in KINDS]}
     if config.dev_only:
         numbers = dev_numbers(tried, choice, shift)
     else:
         for kind in KINDS:
-            for seed in config.seeds:
+            for seed in config.seeds_of(kind):
                 make = partial(_reported, config, places, texts, kind, seed, choice)
                 steps.do(f"{kind}-seed-{seed}", {**own, "choice": choice}, make)
-        make = partial(tested, config.run, places, texts, config.trained, config.seeds, shift["lam"])
+        make = partial(
+            tested,
+            config.run,
+            places,
+            texts,
+            config.trained,
+            {kind: config.seeds_of(kind) for kind in KINDS},
+            shift["lam"],
+        )
         numbers = steps.once("val", choices, make)
     return Run(
         name=config.name,
@@ -321,8 +334,8 @@ def _protocol(config: KnowledgeExperiment, choice: Mapping[str, float], shift: M
         "dev only: two trained phrasings held out, over a fifth of the training paintings"
         if config.dev_only
         else (
-            f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query; intervals over queries, "
-            "gains paired with the base"
+            f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query (controls: of "
+            f"{len(config.control_seeds)}); intervals over queries, gains paired with the base"
         )
     )
     return (

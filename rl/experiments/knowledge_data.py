@@ -24,6 +24,7 @@ from indexes.errors import BeholderError
 from retrieval.encoder import Encoder
 from retrieval.rewrite_table import read_rewrites
 
+from ..features import cache_name
 from ..preferences import write_preferences
 from .kept import OBJECTS
 from .places import Places
@@ -95,7 +96,7 @@ def write_lists(
     seed: int,
 ) -> int:
     """The number of lists of (query, rewrite) pairs, by the base's own ranking of the rewrites."""
-    teacher = base.encode_texts([rewrite for _, rewrite in pairs]) @ shown.vectors.T
+    teacher = _once(base, [rewrite for _, rewrite in pairs], path.parent) @ shown.vectors.T
     lists = tiered_lists(
         [query for query, _ in pairs],
         teacher,
@@ -106,6 +107,18 @@ def write_lists(
         provenance={"teacher": "recorded rewrite"},
     )
     return write_preferences(path, lists, {"experiment": "knowledge", "encoder": base.record.text_fingerprint})
+
+
+def _once(base: Encoder, texts: Sequence[str], cache: Path) -> NDArray[np.float32]:
+    """(T, D) of texts, encoded the first time: the lists of all seeds come from the same."""
+    path = cache / cache_name("teacher", base.record.text_fingerprint, list(texts))
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f".{path.name}")
+        np.save(temporary, base.encode_texts(list(texts)))
+        temporary.replace(path)
+    found: NDArray[np.float32] = np.load(path)
+    return found
 
 
 class DevFigures:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,7 @@ def _direction(lists: Path, shown: Paintings) -> NDArray[np.float64]:
 
 
 def tested(
-    run: Path, places: Places, texts: Descriptions, trained: int, seeds: Sequence[int], lam: float
+    run: Path, places: Places, texts: Descriptions, trained: int, seeds: Mapping[str, Sequence[int]], lam: float
 ) -> dict[str, Any]:
     """Every side on the paintings of val, and what each aligned one has kept."""
     shown, base, asked = paintings(places, "val"), places.encoder, list(texts.asked)
@@ -74,7 +74,7 @@ def tested(
     typed, spelled = [one.query for one in asked], spellings(asked)
     before = base.encode_texts(typed)
     rewritten = [one.rewrite for one in asked]
-    lists = run / "lists" / f"own-{trained}-{seeds[0]}.parquet"
+    lists = run / "lists" / f"own-{trained}-{seeds['aligned'][0]}.parquet"
     moved = shifted(before, _direction(lists, paintings(places, "train")), lam)
     sides = {
         "base": of_vectors(before, shown.vectors, relevance),
@@ -90,7 +90,7 @@ def tested(
     spread: dict[str, Number] = {}
     for kind, side in SIDES.items():
         found, held, shares = [], [], []
-        for seed in seeds:
+        for seed in seeds[kind]:
             encoder = load_encoder(str(run / "runs" / f"{kind}-seed-{seed}" / "model"))
             after = encoder.encode_texts(typed)
             found.append(of_vectors(after, shown.vectors, relevance))

@@ -41,7 +41,18 @@ LAMS = (0.05, 0.1, 0.2, 0.4, 0.8)
 MOST_LOST = 5.0  # points of the subject's share, as `bench look` has it
 NO_BUDGET = 100.0
 KINDS = {"aligned": "aligned", "own": "aligned without the glossary", "shuffled": "aligned to shuffled lists"}
-NOT_SETTINGS = "run", "data", "embeddings", "cache", "glossary", "seeds", "anchor_weights", "dev_only", "name"
+NOT_SETTINGS = (
+    "run",
+    "data",
+    "embeddings",
+    "cache",
+    "glossary",
+    "seeds",
+    "control_seeds",
+    "anchor_weights",
+    "dev_only",
+    "name",
+)
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,7 @@ class LookExperiment:
     glossary: Path = option(Path("docs/experiments/look/glossary.tsv"), "More words, and what they ask for.")
     model: str = option("beholder-mini", "The base.")
     seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
+    control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     anchor_weights: tuple[float, ...] = option((1.0, 3.0), "Of the captions' distance from the base, tried on dev.")
     b: float = option(1.5, "Of each attribute of the teacher (decision 0022).")
     subjects: int = option(20, "Drawn for each word.")
@@ -78,6 +90,9 @@ class LookExperiment:
                 f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, b = {self.b:g}",
                 "a seed, a weight, and b above 0",
             )
+
+    def seeds_of(self, kind: str) -> tuple[int, ...]:
+        return self.seeds if kind == "aligned" else self.control_seeds
 
 
 def settings(config: LookExperiment, places: Places) -> AlignConfig:
@@ -109,7 +124,7 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
     """
     places = Places(data_folder(config.data), config.embeddings or config.run / "emb", load_encoder(config.model), say)
     record = places.encoder.record
-    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + len(KINDS) * len(config.seeds))
+    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + sum(len(config.seeds_of(kind)) for kind in KINDS))
     own = content_of(config, without=NOT_SETTINGS)
     own |= {"base": [record.image_fingerprint, record.text_fingerprint], "glossary": sha256_file(config.glossary)}
     tried = [
@@ -119,12 +134,12 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
     choice = chosen(tried, config.max_retention_loss)
     say(f"chosen: anchor {choice['anchor']:g}, alpha {choice['alpha']:g}")
     shift = steps.do("shift", own, partial(_best_shift, config, places))
-    choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": list(config.seeds)}
+    choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": [config.seeds_of(kind) for kind in KINDS]}
     if config.dev_only:
         numbers = dev_numbers(tried, choice, shift)
     else:
         for kind in KINDS:
-            for seed in config.seeds:
+            for seed in config.seeds_of(kind):
                 make = partial(_reported, config, places, kind, seed, choice)
                 steps.do(f"{kind}-seed-{seed}", {**own, "choice": choice}, make)
         numbers = steps.once("val", choices, partial(_tested, config, places, shift["lam"]))
@@ -293,7 +308,7 @@ def _tested(config: LookExperiment, places: Places, lam: float) -> dict[str, Any
     numbers: dict[str, Number] = {}
     for kind, side in KINDS.items():
         found, held, shares = [], [], []
-        for seed in config.seeds:
+        for seed in config.seeds_of(kind):
             encoder = load_encoder(str(config.run / "runs" / f"{kind}-seed-{seed}" / "model"))
             found.append(measured.asked(encoder))
             held.append(kept.values(encoder))
@@ -338,7 +353,8 @@ def _protocol(config: LookExperiment, choice: Mapping[str, float], lam: float) -
     read = (
         "dev photographs, one trained word of each attribute and direction held out"
         if config.dev_only
-        else f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query"
+        else f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query (controls: of "
+        f"{len(config.control_seeds)})"
     )
     return (
         f"Mean percentile, in the word's direction and by formulas that nothing ranks by, of the top 10; {read}; "
