@@ -63,7 +63,7 @@ def _llava() -> tuple[Any, Any, str]:
     from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, LlavaProcessor
 
     parts = CLIPVisionConfig(**SEEING), LlamaConfig(**SAYING)
-    config = LlavaConfig(*parts, image_token_id=258, vision_feature_layer=-1)
+    config = LlavaConfig(vision_config=parts[0], text_config=parts[1], image_token_id=258, vision_feature_layer=-1)
     processor = LlavaProcessor(
         _clip_pictures(), _tokenizer(), patch_size=PATCH, vision_feature_select_strategy="default",
         num_additional_image_tokens=1,
@@ -83,7 +83,13 @@ def _next() -> tuple[Any, Any, str]:
 
     grid = [[SIDE, 2 * SIDE], [2 * SIDE, SIDE]]
     parts = CLIPVisionConfig(**SEEING), LlamaConfig(**SAYING)
-    config = LlavaNextConfig(*parts, image_token_id=258, vision_feature_layer=-1, image_grid_pinpoints=grid)
+    config = LlavaNextConfig(
+        vision_config=parts[0],
+        text_config=parts[1],
+        image_token_id=258,
+        vision_feature_layer=-1,
+        image_grid_pinpoints=grid,
+    )
     pictures = LlavaNextImageProcessor(
         size={"shortest_edge": SIDE}, crop_size={"height": SIDE, "width": SIDE}, image_grid_pinpoints=grid
     )
