@@ -3,6 +3,7 @@ counted, against a server that says what was recorded."""
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -147,3 +148,39 @@ def test_choices_of_people_become_preference_pairs(tmp_path: Path, beholder: Run
     assert "left out: 2 (pictures of different splits)" in said
     read = read_conversations(out, tmp_path)
     assert {one.rejected for one in read.conversations} == {"The first one.", "The second one."}
+
+
+def test_reviews_of_the_sample(server: str, tmp_path: Path, data: Path, beholder: Run) -> None:
+    out = tmp_path / "out.jsonl"
+    table = data / "labels" / "pccd_reviews_sample.tsv"
+    told = beholder(
+        "align", "critic", "data", out, "--from-critiques", table, "--model", f"llm:rules-1@{server}"
+    ).stdout
+    read = read_conversations(out)
+    assert read.origin["reviews"] == 60
+    assert len(read.conversations) > 200
+    assert all(not one.pictures for one in read.conversations)  # the sample has none
+    assert "no answer" in told  # one in twenty was not what was asked for
+    assert {one.split for one in read.conversations} == {"train", "dev"}
+
+
+def test_titles_of_people_art(server: str, tmp_path: Path, data: Path, beholder: Run) -> None:
+    out = tmp_path / "out.jsonl"
+    given = ["align", "critic", "data", out, "--from-titles", data / "peopleart" / "items.tsv", "--data", data]
+    models = [word for n in (1, 2, 3) for word in ("--model", f"llm:rules-{n}@{server}")]
+    told = beholder(*given, *models, "--limit", "30").stdout
+    read = read_conversations(out, data)
+    assert read.problems == ()
+    assert 30 < len(read.conversations) < 30 * 6
+    assert all(one.sha256s for one in read.conversations)
+    assert "elements that too few models name" in told
+    again = beholder(*given, *models, "--limit", "30").stdout  # from what was kept
+    assert again.splitlines()[:-1] == told.splitlines()[:-1]
+
+
+@pytest.fixture
+def data() -> Path:
+    root = os.environ.get("BEHOLDER_DATA")
+    if not root:
+        pytest.skip("BEHOLDER_DATA is not set")
+    return Path(root)
