@@ -35,6 +35,7 @@ from .people_data import SCORED, VOTED, Pages, voted_pages
 from .places import Places, data_folder
 from .steps import Say, Steps, option
 
+PAGES = {SCORED: "pages: pairs of 98", VOTED: "pages: votes"}
 ARMS = "detail", "k-list", "kw-dict", "reorg"  # that ask a model
 OFFLINE = "suffix", "repeat"
 CONTROLS = "repeat", "reorg"
@@ -163,14 +164,14 @@ def _measured(config: ArmsExperiment, places: Places) -> dict[str, Any]:
     before, right = values([one.query for one in asked])
     numbers = {f"{what}: as typed": Number.of(bootstrap_mean(one, seed=0)) for what, one in before.items()}
     for name, truth in truths.items():
-        numbers[f"{name}: as typed"] = agreement_number(right[name], truth, seed=0)
+        numbers[f"{PAGES[name]}: as typed"] = agreement_number(right[name], truth, seed=0)
     for arm in (*OFFLINE, *ARMS):
         made = rewritten(arm, asked, base, config.run / "tables")
         after, mine = values([one.text for one in made])
         for what, one in after.items():
             numbers[f"{what}: change by {arm}"] = Number.of(paired_difference(one, before[what], seed=0))
         for name, truth in truths.items():
-            numbers[f"{name}: change by {arm}"] = agreement_number(mine[name], truth, seed=0, less=right[name])
+            numbers[f"{PAGES[name]}: change by {arm}"] = agreement_number(mine[name], truth, seed=0, less=right[name])
         numbers[f"over-long: {arm}"] = Number(float(np.mean([one.truncated for one in made])), n=len(made))
         numbers[f"kept as typed: {arm}"] = Number(float(np.mean([bool(one.fallback) for one in made])), n=len(made))
     return {name: asdict(one) for name, one in numbers.items()}

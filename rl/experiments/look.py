@@ -37,6 +37,7 @@ from .steps import Say, Steps, content_of, option
 from .tiers import Tiers
 
 ALPHAS = (0.25, 0.5, 0.75, 1.0)
+BS = tuple(0.25 * step for step in range(2, 9))  # 0.5 to 2, of which the teacher's is chosen
 LAMS = (0.05, 0.1, 0.2, 0.4, 0.8)
 MOST_LOST = 5.0  # points of the subject's share, as `bench look` has it
 NO_BUDGET = 100.0
@@ -68,7 +69,7 @@ class LookExperiment:
     seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
     control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     anchor_weights: tuple[float, ...] = option((1.0, 3.0), "Of the captions' distance from the base, tried on dev.")
-    b: float = option(1.5, "Of each attribute of the teacher (decision 0022).")
+    b: float = option(0.0, "Of each attribute of the teacher; 0: chosen on dev (decision 0022).")
     subjects: int = option(20, "Drawn for each word.")
     head_lr: float = option(3e-3, "Of the text head.")
     text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
@@ -85,10 +86,10 @@ class LookExperiment:
     name: str = option("experiment-look", "Of the run.")
 
     def __post_init__(self) -> None:
-        if not self.seeds or not self.anchor_weights or not self.b > 0:
+        if not self.seeds or not self.anchor_weights or not self.b >= 0:
             raise BeholderError(
                 f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, b = {self.b:g}",
-                "a seed, a weight, and b above 0",
+                "a seed, a weight, and b of 0 or more",
             )
 
     def seeds_of(self, kind: str) -> tuple[int, ...]:
@@ -124,9 +125,11 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
     """
     places = Places(data_folder(config.data), config.embeddings or config.run / "emb", load_encoder(config.model), say)
     record = places.encoder.record
-    steps = Steps(config.run, say, len(config.anchor_weights) + 2 + sum(len(config.seeds_of(kind)) for kind in KINDS))
+    steps = Steps(config.run, say, len(config.anchor_weights) + 3 + sum(len(config.seeds_of(kind)) for kind in KINDS))
     own = content_of(config, without=NOT_SETTINGS)
     own |= {"base": [record.image_fingerprint, record.text_fingerprint], "glossary": sha256_file(config.glossary)}
+    teacher = steps.do("teacher", own, partial(_teacher, config, places))
+    asked, config = config, replace(config, b=teacher["b"])
     tried = [
         steps.do(f"dev-anchor-{weight:g}", own, partial(_chosen_by, config, places, weight))
         for weight in config.anchor_weights
@@ -145,7 +148,7 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
         numbers = steps.once("val", choices, partial(_tested, config, places, shift["lam"]))
     return Run(
         name=config.name,
-        command=command_of("align experiment look", config),
+        command=command_of("align experiment look", asked),
         machine=describe_machine(),
         seed=0,
         data={
@@ -179,6 +182,20 @@ def chosen(tried: Sequence[Mapping[str, Any]], most: float) -> dict[str, float]:
         )
     best: dict[str, float] = max(inside, key=lambda one: one["value"])
     return best
+
+
+def _teacher(config: LookExperiment, places: Places) -> dict[str, Any]:
+    """The teacher's b: the largest at which the trained words keep their subject on dev."""
+    measured = Measured(places, "dev", Words.read(None, dev=True))
+    base = measured.figures(measured.asked(places.encoder))
+    bs = (config.b,) if config.b else BS
+    tried = [{"b": b, **measured.figures(measured.teacher(places.encoder, b))} for b in bs]
+    inside = [one["b"] for one in tried if base["subject"] - one["subject"] <= MOST_LOST + 1e-9]
+    if not inside:
+        raise ConditionFailed(
+            f"every b loses more than {MOST_LOST:g} points of the subject", "a smaller one", "Add --b."
+        )
+    return {"b": max(inside), "base": base, "tried": tried}
 
 
 def _chosen_by(config: LookExperiment, places: Places, weight: float) -> dict[str, Any]:
@@ -359,5 +376,5 @@ def _protocol(config: LookExperiment, choice: Mapping[str, float], lam: float) -
     return (
         f"Mean percentile, in the word's direction and by formulas that nothing ranks by, of the top 10; {read}; "
         f"intervals over words. Chosen on dev: anchor weight {choice['anchor']:g}, alpha {choice['alpha']:g}, shift "
-        f"{lam:g}."
+        f"{lam:g}, b {config.b:g}."
     )
