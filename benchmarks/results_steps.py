@@ -58,7 +58,9 @@ def steps(places: Places, base: str, aligned: Sequence[str] = ()) -> list[Step]:
             flickr,
             EMBEDDINGS,
         ),
-        Step("index", ("index", "build", places.made(EMBEDDINGS), places.made(INDEX)), flickr, INDEX),
+        Step(
+            "index", ("index", "build", places.made(EMBEDDINGS), places.made(INDEX), "--score", SCORER), flickr, INDEX
+        ),
     ]
 
     # What aligning must not lose: each measure of the base, then of every aligned encoder against it.
@@ -113,7 +115,7 @@ def steps(places: Places, base: str, aligned: Sequence[str] = ()) -> list[Step]:
     val = (*captions, *pictures, *stored)
     swept = [part for b in ("0", BEAUTY, "2") for part in ("--beauty", b)]
     swept += [part for share in ("0", SHARE, "1") for part in ("--share", share)]
-    preferred = ("--b", f'{{"beauty": {BEAUTY}}}')
+    preferred = ("--b", f'{{"beauty": {{"{SCORER}": {BEAUTY}}}}}')
     judge = ("bench", "judge", places.made(INDEX), str(places.texts))
     found += [
         Step("look", ("bench", "look", *val, "--base", base, *others), flickr),
