@@ -42,7 +42,8 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        return f"{self.after.name} against {self.before.name}"
+        same = self.after.name == self.before.name
+        return f"{self.after.name}, {'this run against the other' if same else f'against {self.before.name}'}"
 
 
 def read_runs(paths: Sequence[Path], others: Sequence[Path], seed: int = 0) -> tuple[list[Run], list[Comparison]]:

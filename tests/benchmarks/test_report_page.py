@@ -86,7 +86,7 @@ def test_runs_are_compared_paired_while_their_values_lie_beside_them(runs: tuple
     assert "points*" in row
     assert (tmp_path / "r-aligned-against-base.svg").is_file()
     assert "![aligned-against-base](r-aligned-against-base.svg)" in out.read_text()
-    assert "aligned against base" in (tmp_path / "r.html").read_text()
+    assert "aligned, against base" in (tmp_path / "r.html").read_text()
     path_beside(base).unlink()
     assert invoke(aligned, "--compare", base, "--markdown", out).exit_code == 0
     row = next(line for line in out.read_text().splitlines() if line.startswith("| hit_rate@10 ") and "points" in line)
