@@ -10,7 +10,7 @@ from .hpir_cli import app as hpir_app
 from .judge_cli import judge
 from .knowledge_cli import app as knowledge_app
 from .look_cli import look
-from .options import Json, Name, Out, Seed, draw, finish, name_of_run
+from .options import Json, Name, Out, Seed, draw, drawable, finish, name_of_run
 from .report_cli import report
 from .results_cli import results
 from .retrieval_cli import retrieval
@@ -233,7 +233,7 @@ def pareto(
     )
     run = measure(config)
     finish(run, out, as_json)
-    if out is not None:
+    if out is not None and drawable():
         draw(out, "", line_plot(curves(run), "hit_rate@10 (%)", f"mean percentile of {scorer} in the top 10"))
 
 

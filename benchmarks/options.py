@@ -36,6 +36,16 @@ def finish(run: "Run", out: Path | None, as_json: bool) -> None:
     typer.echo(json.dumps(run.to_dict(), indent=1, ensure_ascii=False) if as_json else render(run).rstrip())
 
 
+def drawable() -> bool:
+    """Whether plots can be drawn; else says on stderr what is missing. A measurement is not lost for want of a plot."""
+    from importlib.util import find_spec
+
+    found = find_spec("matplotlib") is not None
+    if not found:
+        print("no plot: matplotlib is not installed; pip install 'beholder[bench]'", file=sys.stderr)
+    return found
+
+
 def draw(out: Path, kind: str, svg: str) -> None:
     """Writes a plot beside the run `out`: NAME.svg, or NAME-KIND.svg."""
     from indexes.manifest import write_bytes_atomic

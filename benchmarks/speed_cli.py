@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from .options import Device, Json, Name, Out, Seed, draw, finish, name_of_run
+from .options import Device, Json, Name, Out, Seed, draw, drawable, finish, name_of_run
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -42,6 +42,31 @@ def speed_embed(
     finish(measure(config), out, as_json)
 
 
+@app.command("critique")
+def speed_critique(
+    source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
+    model: Annotated[str, typer.Option(help="Critic: a folder, or a name on the hub.")],
+    batch: Annotated[list[int] | None, typer.Option(help="Pictures at once (repeatable); else 1 and 16.")] = None,
+    tokens: Annotated[int, typer.Option(help="New tokens of each answer.")] = 64,
+    threads: Annotated[int, typer.Option(help="Threads on a CPU; 0 = torch's choice.")] = 0,
+    repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
+    device: Device = "cpu",
+    name: Name = None,
+    out: Out = None,
+    as_json: Json = False,
+) -> None:
+    """Tokens/s and pictures/s of a local critic, against its forward pass alone.
+
+    Example: beholder bench speed critique pictures/ --model work/critic
+    """
+    from .speed_critique import SpeedCritiqueConfig, measure
+
+    run_name = name_of_run(name, out, Path("speed-critique"))
+    sizes = tuple(batch or SpeedCritiqueConfig.batch)
+    config = SpeedCritiqueConfig(source, model, sizes, tokens, threads, repeats, device, run_name)
+    finish(measure(config), out, as_json)
+
+
 @app.command("search")
 def speed_search(
     count: Annotated[int, typer.Option(help="Vectors in the index.")] = 100_000,
@@ -73,7 +98,7 @@ def speed_search(
     config = SpeedSearchConfig(count, width, tuple(batch or ()), k, repeats, *asked, seed, run_name)
     run = measure(config)
     finish(run, out, as_json)
-    if out is not None and index is not None:
+    if out is not None and index is not None and drawable():
         from .plots import bar_plot
         from .speed_stages import bars
 
@@ -110,7 +135,7 @@ def speed_index(
     config = SpeedIndexConfig(counts, width, knn_recall, memory, batches, repeats, autofaiss, seed, run_name)
     run = measure(config)
     finish(run, out, as_json)
-    if out is not None:
+    if out is not None and drawable():
         from .plots import line_plot
 
         draw(out, "", line_plot(curves(run), "knn_recall@10", "queries/s, one at a time", log_y=True))
@@ -143,7 +168,7 @@ def speed_scaling(
     counts = tuple(count or SpeedScalingConfig.count)
     run = measure(SpeedScalingConfig(counts, width, knn_recall, memory, factory, repeats, seed, run_name))
     finish(run, out, as_json)
-    if out is not None:
+    if out is not None and drawable():
         from .plots import line_plot
 
         drawn = line_plot(curves(run), "vectors", "times the cost of the smallest", log_x=True, log_y=True)

@@ -1,11 +1,13 @@
 """Protects plots: well-formed SVG that holds every name, points where they belong, the same bytes, dark pages too."""
 
 import re
+import sys
 import xml.etree.ElementTree as ElementTree
 from itertools import pairwise
 
 import pytest
 
+from benchmarks.options import drawable
 from benchmarks.plots import COLOURS, DARK, Bar, Curve, Dot, bar_plot, dot_plot, line_plot
 from indexes.errors import BeholderError
 
@@ -74,3 +76,15 @@ def test_a_plot_fits_into_a_page_light_and_dark() -> None:
     used = set(re.findall(r"(?:fill|stroke): (#[0-9a-f]{6})", re.sub(r"<style>.*?</style>", "", drawn, flags=re.S)))
     assert used <= set(DARK), "every colour has one for dark pages"
     assert "prefers-color-scheme: dark" in drawn
+
+
+def test_without_matplotlib_a_measurement_is_kept_and_a_page_says_what_is_missing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert drawable()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    assert not drawable()
+    assert "pip install 'beholder[bench]'" in capsys.readouterr().err
+    with pytest.raises(BeholderError, match=r"beholder\[bench\]"):
+        line_plot(CURVES, "across", "up")
