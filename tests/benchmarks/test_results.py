@@ -146,6 +146,15 @@ def test_the_document_shows_every_run_and_the_summary_all_systems(config: Result
     assert "all steps" in seconds
 
 
+def test_the_committed_summary_is_what_its_runs_say() -> None:
+    folder = Path(__file__).parents[2] / "docs" / "results"
+    if not (folder / "results-summary.json").is_file():
+        pytest.skip("docs/results.md has not been measured yet: make results")
+    said = read_run(folder / "results-summary.json")
+    runs = {name: read_run(folder / f"results-{name}.json") for name in said.data["runs"]}
+    assert summary(runs, said.data["base"], said.data["aligned"]).numbers == said.numbers
+
+
 def test_every_run_has_a_title_and_needs_only_what_it_reads(tmp_path: Path) -> None:
     places = Places(Path("data"), Path("work"), Path("q.txt"), tmp_path)
     for step in steps(places, "mini", ()):
