@@ -120,7 +120,7 @@ def test_one_query_among_many_pictures_has_a_figure_no_interval_and_a_word_about
 
 
 def test_every_verb_of_bench_is_in_the_table() -> None:
-    own = "results", "report", "critique"  # their bad input has tests beside their own
+    own = "results", "report", "critique", "speed critique"  # their bad input has tests beside their own
     verbs = getattr(get_command(app), "commands")  # noqa: B009  typer names no type for it
     there = {name for name in verbs if not hasattr(verbs[name], "commands")}
     there |= {f"{name} {below}" for name in verbs for below in getattr(verbs[name], "commands", {})}
