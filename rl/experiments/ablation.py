@@ -129,8 +129,9 @@ def measure(config: AblationConfig, say: Say = lambda line: None) -> Run:
         notes=(
             "Dev figures of one seed, nothing chosen by a budget: weights as trained. Reference: text head, "
             f"{config.lists} captions, 5 x 5 grids of stride 10 from the first 241, rows-then-columns, ranked DPO of "
-            f"beta 0.5, smoothing 0.1, pre-training weight 1, {config.steps} steps. {config.picture_steps} steps "
-            "of smaller batches where the image tower's upper blocks train, half as many and 3 x 3 grids where all of it does. "
+            f"beta 0.5, smoothing 0.1, pre-training weight 1, {config.steps} steps. Where the image tower's upper "
+            f"blocks train, {config.picture_steps} steps of smaller batches; where all of it does, half as many and "
+            "grids of 3 x 3. "
             "Changes against the base are paired by caption.",
         ),
     )

@@ -16,8 +16,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.plots import line_plot
 from benchmarks.runs import Number, Run, command_of, describe_machine
 from indexes.errors import BeholderError
+from indexes.manifest import write_bytes_atomic
 from indexes.percentiles import normal_scores
 from retrieval.encoders import load_encoder
 from rl.align import align
@@ -25,7 +27,7 @@ from rl.align_config import AlignConfig
 from rl.preferences import write_preferences
 
 from .beauty_numbers import Measured, as_json, chosen_numbers, swept
-from .beauty_sides import best_inside, means
+from .beauty_sides import best_inside, curves, means
 from .flickr import NAME, read_gallery
 from .grid_lists import Grid, grid_lists
 from .places import Places, data_folder
@@ -57,6 +59,7 @@ class BeautyConfig:
     picture_steps: int = option(30, "Where the image tower is tuned.")
     picture_lr: float = option(1e-4, "Of the image tower's upper blocks.")
     frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
+    captions: int = option(512, "Captioned pictures beside a step; a quarter where the image tower is tuned.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
     dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-beauty", "Of the run.")
@@ -92,6 +95,7 @@ def settings(config: BeautyConfig, towers: str) -> AlignConfig:
         beta=config.beta,
         steps=config.steps,
         evaluate_every=config.steps,
+        contrastive_batch=config.captions,
         max_retention_loss=100.0,
         dev_share=0.0,
         alphas=(1.0,),
@@ -105,7 +109,7 @@ def settings(config: BeautyConfig, towers: str) -> AlignConfig:
         steps=config.picture_steps,
         evaluate_every=max(1, config.picture_steps // 3),
         queries=8,
-        contrastive_batch=128,
+        contrastive_batch=config.captions // 4,
     )
 
 
@@ -127,6 +131,8 @@ def measure(config: BeautyConfig, say: Say = lambda line: None) -> Run:
     dev = steps.do("dev", choices, partial(_dev, config, places, sides))
     choices |= {"chosen": dev["chosen"]}
     found = dev if config.dev_only else steps.once("val", choices, partial(_val, config, places, sides, dev["chosen"]))
+    drawn = line_plot(curves(found["points"]), "hit_rate@10 of captions, %", f"mean percentile of {config.teacher}, %")
+    write_bytes_atomic(config.run / "pareto.svg", drawn.encode())
     return Run(
         name=config.name,
         command=command_of("align experiment beauty", config),

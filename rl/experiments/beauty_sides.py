@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.pareto import PERCENTILE, by_rank_mix, by_sum
+from benchmarks.plots import Curve
 from rl.shift import shifted
 
 from .flickr import Gallery
@@ -82,3 +83,14 @@ def best_inside(
         if inside:
             chosen[way] = max(inside, key=lambda name: points[name][PERCENTILE])
     return chosen
+
+
+def curves(points: Mapping[str, Mapping[str, float]]) -> list[Curve]:
+    """A curve for each way from the base on: hit_rate@10 across, mean percentile up, both in percent."""
+    start = (points[BASE][HIT], points[BASE][PERCENTILE], "")
+    found: dict[str, list[tuple[float, float, str]]] = {}
+    for name, one in points.items():
+        way, _, amount = name.rpartition(", ")
+        if way and "shuffled" not in name:
+            found.setdefault(way, [start]).append((one[HIT], one[PERCENTILE], amount.rpartition(" ")[2]))
+    return [Curve(way, tuple(several)) for way, several in found.items()]

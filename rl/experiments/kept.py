@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from benchmarks.stats import bootstrap_mean, paired_difference
 from benchmarks.tables import Judgements
 from retrieval.encoder import Encoder
 
+from .parts import Parts
 from .places import Places
 
 Floats = NDArray[np.float64]
@@ -30,17 +32,18 @@ class Kept:
 
     places: Places
     split: str
+    parts: Parts | None = None  # of the base: checkpoints that differ above them alone are measured by them, quickly
     _judged: dict[str, Judgements] = field(default_factory=dict)
     _vectors: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
     def values(self, encoder: Encoder) -> dict[str, Floats]:
         """Per query: hit_rate@1, 5 and 10 of captions (Q,), average precision of objects."""
         judged, vectors = self._read("flickr8k", encoder)
-        hits = rank_exactly(judged, query_vectors(encoder, judged.queries), vectors, 10).hits
+        hits = rank_exactly(judged, self.queries(encoder, judged), vectors, 10).hits
         found = {f"captions: hit_rate@{k}": hit_rate(hits, k) for k in (1, 5, 10)}
         if self.split == "val":  # Photo-Art has no dev split
             judged, vectors = self._read("photoart", encoder)
-            ranked = rank_exactly(judged, query_vectors(encoder, judged.queries), vectors)
+            ranked = rank_exactly(judged, self.queries(encoder, judged), vectors)
             found[MAP] = average_precision(ranked.hits, judged.relevant_counts())
         return found
 
@@ -50,12 +53,32 @@ class Kept:
         owners = np.array([query.relevant[0] for query in judged.queries], np.int64)
         return query_vectors(self.places.encoder, judged.queries), vectors, owners
 
+    def queries(self, encoder: Encoder, judged: Judgements) -> NDArray[np.float32]:
+        """(Q, D) unit rows: the mean of a query's phrasings."""
+        state = encoder.model.state_dict()
+        if self.parts is None or not self.parts.holds(state):
+            return query_vectors(encoder, judged.queries)
+        texts = list(dict.fromkeys(text for query in judged.queries for text in query.texts))
+        places = {text: row for row, text in enumerate(texts)}
+        self.parts.use(state)
+        said = self.parts.text_vectors(self.parts.texts(texts))
+        means = np.stack([said[[places[text] for text in query.texts]].mean(axis=0) for query in judged.queries])
+        return np.asarray(means / np.linalg.norm(means, axis=1, keepdims=True), np.float32)
+
+    def pictures(self, name: str, files: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+        """(N, D) unit rows of a set's pictures by a tuned image tower."""
+        state = encoder.model.state_dict()
+        if self.parts is None or not self.parts.holds(state):
+            return self.places.vectors(name, files, encoder)
+        self.parts.use(state)
+        return self.parts.picture_vectors(self.parts.pictures([self.places.pictures(name) / file for file in files]))
+
     def _read(self, name: str, encoder: Encoder) -> tuple[Judgements, NDArray[np.float32]]:
         if name not in self._judged:
             self._judged[name] = read_judgements(_table(self.places.data, name, self.split))
         judged = self._judged[name]
         if encoder.record.image_fingerprint != self.places.encoder.record.image_fingerprint:
-            return judged, self.places.vectors(name, judged.pictures, encoder)
+            return judged, self.pictures(name, judged.pictures, encoder)
         if name not in self._vectors:
             self._vectors[name] = self.places.vectors(name, judged.pictures)
         return judged, self._vectors[name]

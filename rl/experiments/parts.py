@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 Rows = NDArray[np.float32]
+BLOCK = re.compile(r"visual\.trunk\.blocks\.(\d+)\.")
 
 
 class Parts:
@@ -50,6 +52,17 @@ class Parts:
             return self.towers.image_states(torch.from_numpy(np.array(pixels[rows])))
 
         return compute_once(path, len(files), forward)
+
+    def holds(self, state: Mapping[str, Tensor]) -> bool:
+        """Whether weights differ from the base's only above what was computed once."""
+        changed = [name for name, one in self.base.items() if not one.equal(state[name].to(one.dtype))]
+        return all(self._above(name) for name in changed)
+
+    def _above(self, name: str) -> bool:
+        if name.startswith(("text.proj.", "visual.head.", "visual.trunk.norm.")):
+            return True
+        block = BLOCK.match(name)
+        return block is not None and int(block.group(1)) >= self.towers.frozen_blocks
 
     def use(self, state: Mapping[str, Tensor]) -> None:
         self.encoder.model.load_state_dict(state)

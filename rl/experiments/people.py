@@ -60,6 +60,7 @@ class PeopleConfig:
     picture_lr: float = option(2e-4, "Of the image tower's upper blocks.")
     picture_hold: float = option(3.0, "Weight of the pre-training term there.")
     frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
+    captions: int = option(512, "Captioned pictures beside a step; a quarter where the image tower is tuned.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
     dev_only: bool = option(False, "Stop before the pages that are reported: for choosing settings.")
     name: str = option("experiment-people", "Of the run.")
@@ -83,6 +84,7 @@ def settings(config: PeopleConfig, towers: str) -> AlignConfig:
         beta=config.beta,
         steps=config.steps,
         evaluate_every=config.steps,
+        contrastive_batch=config.captions,
         queries=16,
         patience=99,
         dev_share=0.0,
@@ -98,7 +100,7 @@ def settings(config: PeopleConfig, towers: str) -> AlignConfig:
         evaluate_every=max(1, config.picture_steps // 4),
         queries=8,
         contrastive_weight=config.picture_hold,
-        contrastive_batch=128,
+        contrastive_batch=config.captions // 4,
     )
 
 
@@ -139,7 +141,7 @@ def measure(config: PeopleConfig, say: Say = lambda line: None) -> Run:
     if config.dev_only:
         found = {"numbers": _dev_numbers(dev, shift), "per_seed": {}}
     else:
-        reading = partial(tested, config.run, places, pages, config.towers, config.seeds, shift["lam"])
+        reading = partial(tested, config.run, places, pages, config.towers, config.seeds, shift["lam"], _frozen(config))
         found = steps.once("test", choices, reading)
     return Run(
         name=config.name,
@@ -220,6 +222,11 @@ def _dev_numbers(dev: Mapping[str, Mapping[str, float]], shift: Mapping[str, Any
         numbers[f"dev pair accuracy: shift, lam {one['lam']:g}"] = {"value": one["pair_accuracy"] / 100}
         numbers[f"dev hit_rate@10 lost: shift, lam {one['lam']:g}"] = {"value": one["lost"], "unit": "points"}
     return numbers
+
+
+def _frozen(config: PeopleConfig) -> int:
+    """Blocks of the image tower that no run moves."""
+    return config.frozen_blocks if {"image", "both"} & set(config.towers) else 0
 
 
 def _protocol(config: PeopleConfig, found: dict[str, Any], dev: dict[str, dict[str, float]], lam: float) -> str:

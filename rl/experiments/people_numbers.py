@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from benchmarks.runs import Number
 from indexes.errors import ConditionFailed
+from retrieval.encoder import Encoder
 from retrieval.encoders import load_encoder
 from rl.shift import shifted
 
 from .kept import Floats, Kept, kept_numbers, mean_of
+from .parts import Parts
 from .people_baselines import ridge_scores, shift_of_pages
 from .people_choices import agreement, agreement_number, right_of
 from .people_data import SCORED, TRAINED, UNSEEN, VOTED, Pages, voted_pages
@@ -33,14 +35,14 @@ def slug(side: str) -> str:
 
 
 def tested(
-    run: Path, places: Places, pages: Pages, towers: Sequence[str], seeds: Sequence[int], lam: float
+    run: Path, places: Places, pages: Pages, towers: Sequence[str], seeds: Sequence[int], lam: float, frozen_blocks: int
 ) -> dict[str, Any]:
     """Every side on the held-out pages, on the votes and on val of what must be kept: numbers, and means per seed."""
     test = Pages.read(places.data, "test")
     voted, votes = voted_pages(places.data)
     files = {SCORED: test.files, VOTED: voted}
     chosen = {SCORED: test.chosen(), VOTED: votes}
-    kept = Kept(places, "val")
+    kept = Kept(places, "val", Parts(load_encoder(places.encoder.name), frozen_blocks, places.cache))
     before = kept.values(places.encoder)
     base = {name: places.vectors(name, mine) for name, mine in files.items()}
     queries = places.encoder.encode_texts([*TRAINED, *UNSEEN])
@@ -59,7 +61,7 @@ def tested(
                 raise ConditionFailed(f"seed {seed} of {side} has no checkpoint inside the budget", "one for each seed")
             encoder = load_encoder(str(folder))
             mine = encoder.encode_texts([*TRAINED, *UNSEEN])
-            found.append({name: mine @ places.vectors(name, rows, encoder).T for name, rows in files.items()})
+            found.append({name: mine @ _pictures(kept, name, rows, encoder).T for name, rows in files.items()})
             held.append(kept.values(encoder))
         scores[side] = {name: [one[name] for one in found] for name in files}
         changes[side] = mean_of(held)
@@ -73,6 +75,12 @@ def tested(
             )
     numbers |= kept_numbers(before, changes, 0)
     return {"numbers": {name: asdict(one) for name, one in numbers.items()}, "per_seed": per_seed}
+
+
+def _pictures(kept: Kept, name: str, files: Sequence[str], encoder: Encoder) -> NDArray[np.float32]:
+    if encoder.record.image_fingerprint == kept.places.encoder.record.image_fingerprint:
+        return kept.places.vectors(name, files)
+    return kept.pictures(name, files, encoder)
 
 
 def choice_numbers(

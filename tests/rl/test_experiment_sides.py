@@ -9,7 +9,7 @@ from indexes.errors import BeholderError
 from indexes.percentiles import percentiles
 from rl.experiments.beauty import BeautyConfig
 from rl.experiments.beauty_numbers import Swept, chosen_numbers, direction_of_beauty
-from rl.experiments.beauty_sides import BASE, HIT, best_inside, means, untrained
+from rl.experiments.beauty_sides import BASE, HIT, best_inside, curves, means, untrained
 from rl.experiments.flickr import Gallery
 from rl.experiments.grid_lists import Grid, grid_lists
 
@@ -98,6 +98,21 @@ def test_a_tuned_tower_that_is_a_constant_shift_is_explained_by_one_vector(galle
     numbers = chosen_numbers(shift, chosen, "saturation")
     (explained,) = (one for name, one in numbers.items() if "one shared vector" in name)
     assert explained.value < 0.2
+
+
+def test_curves_start_at_the_base_and_end_at_the_most() -> None:
+    def point(hit: float, percentile: float) -> dict[str, float]:
+        return {HIT: hit, PERCENTILE: percentile}
+
+    points = {
+        BASE: point(80, 50),
+        "rank-mix, K = 20, share 0.1": point(79, 55),
+        "rank-mix, K = 20, share 1": point(60, 90),
+    }
+    points |= {"text, alpha = 1": point(79, 60), "text, shuffled lists, alpha = 1": point(78, 50)}
+    mix, text = curves(points)
+    assert (mix.name, mix.points) == ("rank-mix, K = 20", ((80, 50, ""), (79, 55, "0.1"), (60, 90, "1")))
+    assert (text.name, text.points) == ("text", ((80, 50, ""), (79, 60, "1")))
 
 
 def test_the_held_out_scorer_may_not_teach() -> None:
