@@ -126,6 +126,8 @@ def bootstrap_pictures(
     value = statistic(np.arange(count))
     if np.isnan(value):
         raise BeholderError(f"{count} pictures with nothing to compare", "at least two that people judge differently")
+    if count == 1:  # nothing to draw from
+        return Interval(value, None, None, 1)
     generator = np.random.default_rng(seed)
     drawn = np.array([statistic(generator.integers(0, count, count)) for _ in range(resamples)])
     told = drawn[~np.isnan(drawn)]
