@@ -153,11 +153,10 @@ def test_choices_of_people_become_preference_pairs(tmp_path: Path, beholder: Run
 def test_reviews_of_the_sample(server: str, tmp_path: Path, data: Path, beholder: Run) -> None:
     out = tmp_path / "out.jsonl"
     table = data / "labels" / "pccd_reviews_sample.tsv"
-    told = beholder(
-        "align", "critic", "data", out, "--from-critiques", table, "--model", f"llm:rules-1@{server}"
-    ).stdout
+    given = ["align", "critic", "data", out, "--from-critiques", table, "--limit", "100"]
+    told = beholder(*given, "--model", f"llm:rules-1@{server}").stdout
     read = read_conversations(out)
-    assert read.origin["reviews"] == 60
+    assert read.origin["reviews"] == 100
     assert len(read.conversations) > 200
     assert all(not one.pictures for one in read.conversations)  # the sample has none
     assert "no answer" in told  # one in twenty was not what was asked for
