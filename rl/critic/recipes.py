@@ -56,11 +56,15 @@ class CriticRecipe:
         wrong = [] if self.trains in TRAINS else [f"trains {self.trains!r} is none of {', '.join(TRAINS)}"]
         wrong += [] if self.adapter_init in INITS else [f"adapter_init {self.adapter_init!r} is none of {INITS}"]
         wrong += [] if self.precision in ("bf16", "fp32") else [f"precision {self.precision!r} is not bf16 or fp32"]
-        above = "batch", "learning_rate", "max_gradient", "lora_rank", "lora_alpha", "adapter_ratio"
-        above = (*above, "preference_beta", "preference_epochs", "preference_learning_rate")
+        above = (
+            *("batch", "learning_rate", "max_gradient", "lora_rank", "lora_alpha", "adapter_ratio"),
+            *("preference_beta", "preference_epochs", "preference_learning_rate"),
+        )
         wrong += [f"{name} {getattr(self, name)} is not above 0" for name in above if not getattr(self, name) > 0]
-        least = "steps", "first_learning_rate", "last_learning_rate", "projector_learning_rate", "warmup"
-        least = (*least, "weight_decay", "max_length", "answer_tokens")
+        least = (
+            *("steps", "first_learning_rate", "last_learning_rate", "projector_learning_rate", "warmup"),
+            *("weight_decay", "max_length", "answer_tokens"),
+        )
         wrong += [f"{name} {getattr(self, name)} is below 0" for name in least if not getattr(self, name) >= 0]
         wrong += [] if self.steps or self.epochs > 0 else [f"epochs {self.epochs} is not above 0"]
         wrong += [] if 0 <= self.lora_dropout < 1 else [f"lora_dropout {self.lora_dropout} is outside [0, 1)"]
