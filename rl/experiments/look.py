@@ -70,7 +70,11 @@ class LookExperiment:
     control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     anchor_weights: tuple[float, ...] = option((1.0, 3.0), "Of the captions' distance from the base, tried on dev.")
     b: float = option(0.0, "Of each attribute of the teacher; 0: chosen on dev (decision 0022).")
+    list_b: float = option(100.0, "As --b, of lists: among pictures of the subject the look alone decides.")
     subjects: int = option(20, "Drawn for each word.")
+    depth: int = option(400, "Pictures nearest to the subject, among which a list tells the look.")
+    top: int = option(40, "Of these, the places that the best of a list come from.")
+    rest: int = option(0, "Pictures of a list that are farther from the subject: pairs that tell the subject.")
     head_lr: float = option(3e-3, "Of the text head.")
     text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
     beta: float = option(0.25, "Strength of preferences.")
@@ -271,7 +275,10 @@ def _align(
 
 
 def _write_lists(config: LookExperiment, base: Encoder, words: Words, shown: Shown, path: Path, seed: int) -> None:
-    made = look_lists(base, words, shown, subjects=config.subjects, b=config.b, tiers=Tiers(gap=config.gap), seed=seed)
+    tiers = Tiers(taken=(12, 12, config.rest), ends=(config.top, config.depth), gap=config.gap)
+    made = look_lists(
+        base, words, shown, subjects=config.subjects, depth=config.depth, b=config.list_b, tiers=tiers, seed=seed
+    )
     write_preferences(path, made, {"experiment": "look", "encoder": base.record.text_fingerprint})
 
 

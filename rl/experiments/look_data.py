@@ -125,9 +125,10 @@ def teacher_scores(
 
 
 def look_lists(
-    base: Encoder, words: Words, shown: Shown, *, subjects: int, b: float, tiers: Tiers, seed: int
+    base: Encoder, words: Words, shown: Shown, *, subjects: int, depth: int, b: float, tiers: Tiers, seed: int
 ) -> Iterator[PreferenceList]:
-    """Every learnt word with `subjects` drawn subjects, a list each."""
+    """Every learnt word with `subjects` drawn subjects, a list each: first the `depth` pictures nearest to the subject,
+    as the teacher orders them, then the others. Pairs among the first tell the look, pairs across tell the subject."""
     known, generator = short_subjects(shown.captions), np.random.default_rng(seed)
     pairs = [
         (word, str(subject))
@@ -135,15 +136,20 @@ def look_lists(
         for subject in generator.choice(known, min(subjects, len(known)), replace=False)
     ]
     asked = np.stack([words.learnt[word] for word, _ in pairs])
-    scores = teacher_scores(base, [subject for _, subject in pairs], asked, shown.vectors, shown.normal, b)
+    said = [subject for _, subject in pairs]
+    scores = teacher_scores(base, said, asked, shown.vectors, shown.normal, b)
+    relevance = teacher_scores(base, said, np.zeros_like(asked), shown.vectors, shown.normal, b)
+    nearest = np.argpartition(-relevance, depth, axis=1)[:, :depth]
+    above = np.zeros_like(scores)
+    np.put_along_axis(above, nearest, np.ptp(scores) + 1, axis=1)
     return tiered_lists(
         [f"{word} {subject}" for word, subject in pairs],
-        scores,
+        scores + above,
         shown.sha256s,
         tiers,
         draws=1,
         seed=seed,
-        provenance={"teacher": "look", "b": b},
+        provenance={"teacher": "look", "b": b, "depth": depth},
     )
 
 
