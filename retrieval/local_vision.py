@@ -69,10 +69,8 @@ class LocalVisionModel:
 
         model, processor = self._load()
         batch = self.inputs(question).to(self.device)
-        texts = getattr(model.config, "text_config", model.config)
-        context = int(getattr(texts, "max_position_embeddings", 0) or 1 << 30)
         length = batch["input_ids"].shape[1]
-        if length + self.max_answer_tokens > context:
+        if length + self.max_answer_tokens > self._context():
             return None
         batch = {
             name: value.to(model.dtype) if torch.is_floating_point(value) else value for name, value in batch.items()
@@ -85,15 +83,57 @@ class LocalVisionModel:
             )
         return str(tokenizer.decode(tokens[0, length:], skip_special_tokens=True))
 
-    def inputs(self, question: Question) -> Any:
-        """What the model is given of a question: tokens, with places for the pictures, and their pixels."""
-        from PIL import Image
+    def log_chances(self, question: Question, opening: str, words: Sequence[str]) -> list[float] | None:
+        """How likely each of the words is as the next one of an answer that begins with `opening`: log-probabilities
+        of their first tokens, however they are spelt (Good, good). None where the question does not fit the context or
+        the tokenizer begins two of the words alike. Kept as answers are."""
+        key = self._key(question, "chances-1", opening, list(words))
+        kept = self._cache.get(key) if self._cache is not None else None
+        if kept is not None:
+            known: list[float] | None = json.loads(kept)
+            return known
+        with self._lock:
+            found = self._chances(question, opening, words)
+        if self._cache is not None:
+            self._cache.put(key, json.dumps(found))
+        return found
 
-        _, processor = self._load()
+    def _chances(self, question: Question, opening: str, words: Sequence[str]) -> list[float] | None:
+        import torch
+
+        from .critic.chances import first_tokens, log_chances
+
+        model, processor = self._load()
+        groups = first_tokens(processor.tokenizer, self._prompt(question, opening), words)
+        batch = self.inputs(question, opening).to(self.device)
+        if groups is None or batch["input_ids"].shape[1] >= self._context():
+            return None
+        batch = {
+            name: value.to(model.dtype) if torch.is_floating_point(value) else value for name, value in batch.items()
+        }
+        with torch.inference_mode():
+            logits = model(**batch).logits[0, -1].float().cpu().numpy()
+        return log_chances(logits, groups)
+
+    def _context(self) -> int:
+        config = self._load()[0].config
+        return int(getattr(getattr(config, "text_config", config), "max_position_embeddings", 0) or 1 << 30)
+
+    def _prompt(self, question: Question, opening: str = "") -> str:
         content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.user}]
         told: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": question.system}]}]
         messages = [*(told if question.system else []), {"role": "user", "content": content}]
-        prompt = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        processor = self._load()[1]
+        prompt = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return prompt + (opening.lstrip() if prompt[-1:].isspace() else opening)
+
+    def inputs(self, question: Question, opening: str = "") -> Any:
+        """What the model is given of a question: tokens, with places for the pictures, and their pixels. `opening`: how
+        its answer begins."""
+        from PIL import Image
+
+        _, processor = self._load()
+        prompt = self._prompt(question, opening)
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in question.pictures]
         # The template has written the tokens that begin a text.
         return processor(
@@ -126,8 +166,8 @@ class LocalVisionModel:
             self._loaded = model, processor
         return self._loaded
 
-    def _key(self, question: Question) -> str:
-        content = [
+    def _key(self, question: Question, *more: Any) -> str:
+        content: list[Any] = [
             "hf-vision-1",
             self.identity,
             question.system,
@@ -135,5 +175,6 @@ class LocalVisionModel:
             [hashlib.sha256(picture).hexdigest() for picture in question.pictures],
             question.schema,
             self.max_answer_tokens,
+            *more,
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -64,6 +64,13 @@ def brightness(body: dict[str, Any]) -> tuple[bool, bool]:
     return bool(upper > lower), bool(lower > upper)
 
 
+def mean_grey(uri: str) -> float:
+    import numpy as np
+    from PIL import Image
+
+    return float(np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("L"), float).mean())
+
+
 def judged(body: dict[str, Any], prefers_upper: bool = False) -> dict[str, Any]:
     """What a judge that looks says; `prefers_upper`: of rows seen together it takes the upper one whatever it shows."""
     from looks import seen
@@ -160,6 +167,17 @@ class Handler(BaseHTTPRequestHandler):
             time.sleep(30)
         else:
             self.reply(200, said(json.dumps(judged(body, prefers_upper=fate > 0.9))))
+
+    def model_sees(self, body: Any, before: int) -> None:
+        """A critic that speaks of brightness: bright is good, dark is bad."""
+        text, *shown = body["messages"][-1]["content"]
+        grey = [mean_grey(one["image_url"]["url"]) for one in shown]
+        if "first or the second" in text["text"]:
+            self.reply(200, said("The first one." if grey[0] > grey[1] else "The second one."))
+        elif "excellent" in text["text"]:
+            self.reply(200, said("Good." if grey[0] > 119 else "Bad."))
+        else:
+            self.reply(200, said(f"A picture full of {'light' if grey[0] > 119 else 'shadow'}."))
 
     # Models that behave, each in its way
 
