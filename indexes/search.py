@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from .critiques import with_critiques
 from .errors import BeholderError, FormatError
 from .exact import Neighbors, best, check_queries
 from .faiss_types import check_parameters
@@ -201,12 +202,13 @@ class Index:
 
     def items_table(self) -> Any:
         """The items of all pictures, in rising order of id, with the score and the percentile of each by each
-        scorer (`sharpness`, `sharpness_percentile`; `-` in a name becomes `_`)."""
+        scorer (`sharpness`, `sharpness_percentile`; `-` in a name becomes `_`), and what a critic said of each
+        (`critique`, `critique_formal` ...)."""
         tables = [segment.items.at(segment.positions_of(segment.live_ids())) for segment in self._segments]
-        return self.with_scores(self._joined(tables).sort_by("id"))
+        return with_critiques(self.folder, self.with_scores(self._joined(tables).sort_by("id")))
 
     def with_scores(self, items: Any) -> Any:
-        """Items that `items` gave, with the columns of scores that `items_table` has."""
+        """Items that `items` gave, with the columns of scores that `items_table` has; not those of critics."""
         return self._scores.with_columns(items)
 
     def _joined(self, tables: list[Any]) -> Any:

@@ -18,6 +18,7 @@ VERBS = {
     "index": "retrieval.index_cli:app",
     "search": "retrieval.search_cli:search",
     "rewrite": "retrieval.rewrite_cli:rewrite",
+    "critique": "retrieval.critic_cli:critique",
     "serve": "retrieval.serve_cli:serve",
     "align": "rl.cli:app",
     "bench": "benchmarks.cli:app",
