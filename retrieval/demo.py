@@ -1,4 +1,5 @@
-"""The demo: pictures in the box -> embeddings -> index -> three queries -> gallery.html, offline."""
+"""The demo: pictures in the box -> embeddings -> index -> three queries -> gallery.html, offline. And a fourth query
+twice: by the base and by the aligned text tower, over the same index."""
 
 import shutil
 from collections.abc import Callable
@@ -9,9 +10,10 @@ from indexes.manifest import MANIFEST
 
 SAMPLES = Path(__file__).parent / "samples"
 SOURCES = "SOURCES.tsv"  # file, kind, title, author, died, licence, source of every sample picture
-MODEL = "beholder-mini"
+MODEL, ALIGNED = "beholder-mini", "beholder-mini-aligned"
 FOLDER = "beholder-demo"
 QUERIES = ("a quiet harbour at dawn", "portrait of a woman", "a city at night")
+DESCRIBED = "flat woodblock colours and clean outlines"  # of a style that it does not name: what alignment taught
 RESULTS = 6  # about two rows of the page at a desktop width
 
 
@@ -41,6 +43,9 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     sections = [(answer.query.label, answer.results) for answer in answers]
     for query, results in sections:
         echo(f'  "{query}": {results[0].caption or results[0].uri} ({results[0].relevance:.3f})')
+    for name, asked in ((MODEL, searcher), (ALIGNED, Searcher(searcher.index, load_encoder(ALIGNED)))):
+        (answer,) = asked.search([DESCRIBED], SearchConfig(k=RESULTS))
+        sections.append((f"{DESCRIBED} ({name})", answer.results))
     note = f"{report.count} paintings and photographs, searched with {MODEL}"
     write_gallery(page, sections, SAMPLES, note=note)
     echo(f"gallery: {page}")

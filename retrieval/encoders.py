@@ -53,9 +53,15 @@ def load_encoder(name: str, device: str = "cpu") -> Encoder:
     return _load_open_clip(name, architecture, pretrained, device)
 
 
+def boxed_encoders() -> list[str]:
+    """Names of the encoders in the box: open_clip folders, and CHECKPOINTs that change a part of one."""
+    folders = (path for path in MODELS.iterdir() if path.is_dir())
+    return sorted(one.name for one in folders if (one / "open_clip_config.json").is_file() or is_partial(one))
+
+
 def find_folder(name: str) -> Path | None:
     """The folder of a model in the box or of a path; None for the names of open_clip and the hub."""
-    if os.sep not in name and ":" not in name and (MODELS / name / "open_clip_config.json").is_file():
+    if os.sep not in name and ":" not in name and name in boxed_encoders():
         return MODELS / name
     path = Path(name.removeprefix("local-dir:"))
     if path.is_dir():

@@ -3,7 +3,8 @@
 import json
 from typing import Any
 
-from .encoders import MODELS
+from .checkpoints import base_name, is_partial
+from .encoders import MODELS, boxed_encoders
 from .heads import PUBLISHED
 from .own_heads import BOX
 from .scorers import BOXED, LOOK
@@ -21,8 +22,9 @@ RECOMMENDED = (
 def encoders() -> list[dict[str, Any]]:
     """name, width (dimensions), size, where (in the box, download) and licence of each."""
     rows = []
-    for folder in sorted(path.parent for path in MODELS.glob("*/open_clip_config.json")):
-        config = json.loads((folder / "open_clip_config.json").read_bytes())
+    for folder in (MODELS / name for name in boxed_encoders()):
+        whole = MODELS / base_name(folder, MODELS) if is_partial(folder) else folder
+        config = json.loads((whole / "open_clip_config.json").read_bytes())
         size = sum(file.stat().st_size for file in folder.iterdir() if file.is_file())
         rows.append(
             {

@@ -13,7 +13,7 @@ from PIL import Image
 
 from indexes.errors import BeholderError
 from retrieval import encoders
-from retrieval.demo import MODEL, QUERIES, RESULTS, SAMPLES, SOURCES, run
+from retrieval.demo import ALIGNED, DESCRIBED, MODEL, QUERIES, RESULTS, SAMPLES, SOURCES, run
 
 WEIGHTS = SAMPLES.parent / "models" / MODEL / "open_clip_model.safetensors"
 load_once = functools.cache(encoders.load_encoder)
@@ -80,8 +80,9 @@ def test_demo_shows_three_queries_offline_and_later_runs_agree(
     page = run(None, said.append)
     assert page == Path("beholder-demo", "gallery.html")
     text = page.read_text(encoding="utf-8")
-    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", text) == list(QUERIES)
-    assert len(re.findall(r"<figure", text)) == len(QUERIES) * RESULTS
+    twice = [f"{DESCRIBED} ({name})" for name in (MODEL, ALIGNED)]
+    assert re.findall(r"<h2[^>]*>([^<]*)</h2>", text) == [*QUERIES, *twice]
+    assert len(re.findall(r"<figure", text)) == (len(QUERIES) + 2) * RESULTS
     assert "could not be read" not in text
     assert f"{count} sample pictures, {count} embedded now" in said[0]
     assert f"gallery: {page}" in said
