@@ -39,11 +39,20 @@ SCHEMA: Any = pa.schema([(one.name, pa.string()) for one in fields(Critique)])
 
 def read_critiques(folder: Path) -> list[Critique]:
     """The texts of an INDEX; [] where it has none. Raises FormatError for a file that is cut or of another kind."""
+    return _read(folder, None)
+
+
+def critiques_of(folder: Path, sha256: str) -> list[Critique]:
+    """The texts of one picture. Raises as `read_critiques`."""
+    return _read(folder, [("sha256", "=", sha256)])
+
+
+def _read(folder: Path, filters: Any) -> list[Critique]:
     path = folder / FILE
     if not path.exists():
         return []
     try:
-        table = pq.read_table(str(path))
+        table = pq.read_table(str(path), filters=filters)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path} cannot be read ({error})", "texts of critics", "Delete it; ask again.") from error
     wrong = (table.schema.metadata or {}).get(b"beholder") != KIND or table.schema.names != SCHEMA.names

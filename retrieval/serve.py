@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 
 from indexes.errors import BeholderError
 
+from .critique_service import critique_router
 from .knn_service import knn_router
 from .page import page_router
 from .rerankers import load_reranker
@@ -61,7 +62,12 @@ def application(service: Service, votes: Path, started: Callable[[], None] = lam
         watch.cancel()
         await asyncio.to_thread(service.close)
 
-    routers = [knn_router(service), taste_router(service.find, VoteBook(votes)), page_router()]
+    routers = [
+        critique_router(service),
+        knn_router(service),
+        taste_router(service.find, VoteBook(votes)),
+        page_router(),
+    ]
     app = make_application(service, routers, lifespan)
     config = service.config
     gate: Application = Gate(app, config, service.metrics.observe_request)

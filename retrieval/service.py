@@ -155,7 +155,7 @@ def search_router(service: Service) -> APIRouter:
     ) -> Response:
         _check_known(request, {"id", "k", "index", "where"})
         served = service.index(index)
-        _item(served, id)
+        item_of(served, id)
         answer = await served.search(Query((Part("like", id),)), service.reader.config({"k": k, "where": where}))
         return json_response(answer_dict(service, served, answer))
 
@@ -182,12 +182,12 @@ def item_router(service: Service) -> APIRouter:
 
     @router.get("/items/{id}", summary="What the index knows of a picture")
     async def item(id: int, index: str | None = None) -> Response:
-        return json_response(_item(service.index(index), id))
+        return json_response(item_of(service.index(index), id))
 
     @router.get("/images/{id}", summary="The picture", response_class=Response)
     async def image(request: Request, id: int, index: str | None = None, v: str | None = None) -> Response:
         served = service.index(index)
-        row = _item(served, id)
+        row = item_of(served, id)
         pictures = served.opened.pictures
         return await _picture(request, row, v, lambda: pictures.picture(row["uri"], row["sha256"]), "image")
 
@@ -196,7 +196,7 @@ def item_router(service: Service) -> APIRouter:
         request: Request, id: int, height: int = 256, index: str | None = None, v: str | None = None
     ) -> Response:
         served = service.index(index)
-        row = _item(served, id)
+        row = item_of(served, id)
         pictures = served.opened.pictures
         made = functools.partial(pictures.thumbnail, row["uri"], row["sha256"], height)
         return await _picture(request, row, v, made, str(height))
@@ -254,7 +254,7 @@ def state_router(service: Service) -> APIRouter:
     return router
 
 
-def _item(served: ServedIndex, id: int) -> dict[str, Any]:
+def item_of(served: ServedIndex, id: int) -> dict[str, Any]:
     """A picture's row of the items. Raises NotThere for an id that no picture has."""
     if not 0 <= id < 2**63:
         raise NotThere(f"there is no picture {id}")
