@@ -10,6 +10,7 @@ from align_tiny import make_run
 from indexes.errors import BeholderError
 from retrieval.encoders import load_encoder
 from rl.align import align, prepare
+from rl.preferences import read_preferences, write_preferences
 
 
 def quiet(line: str) -> None:
@@ -68,3 +69,16 @@ def test_features_of_a_frozen_text_tower_are_read_once_whatever_the_order_of_lis
     assert not any("text tower is frozen" in line for line in said)
     places = [first.data.texts.index(text) for text in other.data.texts]
     assert other.measured.texts.equal(first.measured.texts[places])
+
+
+def test_a_run_of_other_lists_reads_its_queries_alone(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, text_lr=0.0)
+    prepare(config, None, tmp_path / "cache", quiet)
+    table = read_preferences(Path(config.preferences))
+    named = [replace(one, query=f"another {one.query}") for one in table.lists]
+    write_preferences(tmp_path / "other.parquet", named, table.origin)
+    said: list[str] = []
+    other = prepare(replace(config, preferences=str(tmp_path / "other.parquet")), None, tmp_path / "cache", said.append)
+    queries = {one.query for one in named} & set(other.data.texts)
+    read = [line for line in said if "text tower is frozen" in line]
+    assert read == [f"the text tower is frozen: reading {len(queries):,} texts once"]
