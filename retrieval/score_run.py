@@ -170,12 +170,15 @@ class _Pixels:
     def flush(self) -> None:
         for scorer in self.given:
             known = self.found[scorer.card.name]
-            waiting = [(sha256, one.pixels) for sha256, one in self.batch if sha256 not in known]
+            waiting = [(sha256, one) for sha256, one in self.batch if sha256 not in known]
             if not waiting:
                 continue
-            values = scorer.score_pictures([pixels for _, pixels in waiting if pixels is not None])
-            for (sha256, _), value in zip(waiting, values, strict=True):
-                known[sha256] = float(value)
+            values = scorer.score_pictures([one.pixels for _, one in waiting if one.pixels is not None])
+            for (sha256, one), value in zip(waiting, values, strict=True):
+                if np.isnan(value):
+                    self.reports[scorer.card.name].missing[one.uri] = "the scorer gives it no score"
+                else:
+                    known[sha256] = float(value)
         self.batch.clear()
 
     def save(self) -> None:

@@ -17,7 +17,7 @@ from .images import Picture
 VECTORS, PIXELS = "vectors", "pixels"
 
 
-PYIQA = "pyiqa:"
+PYIQA, CRITIC = "pyiqa:", "critic:"
 
 
 # What a score depends on; the other fields of a card only describe, and may be reworded without scoring again.
@@ -71,7 +71,7 @@ class PictureScorer(Protocol):
     def card(self) -> ScorerCard: ...
 
     def score_pictures(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
-        """float32 (N,) of pictures, each uint8 (H, W, 3), upright RGB of any size."""
+        """float32 (N,) of pictures, each uint8 (H, W, 3), upright RGB of any size. NaN where it gives none."""
         ...
 
 

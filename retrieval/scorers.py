@@ -1,7 +1,7 @@
 """Scorers: one number per picture, from its vector or its pixels, in a unit, range and direction that a card states.
 
-`load_scorer(name)` knows the names of the table below, `pyiqa:METRIC` and folders of our own heads. Importing this
-module is free; what a scorer needs (weights, torch) is loaded when it is.
+`load_scorer(name)` knows the names of the table below, `pyiqa:METRIC`, `critic:PATH` and folders of our own heads.
+Importing this module is free; what a scorer needs (weights, torch) is loaded when it is.
 """
 
 import os
@@ -15,7 +15,7 @@ from indexes.errors import BeholderError
 
 from . import look
 from .images import Picture
-from .scorer_card import PIXELS, PYIQA, Scorer, ScorerCard
+from .scorer_card import CRITIC, PIXELS, PYIQA, Scorer, ScorerCard
 
 
 class Look:
@@ -97,7 +97,8 @@ SCORERS: dict[str, Callable[[str], Scorer]] = {
 
 
 def load_scorer(name: str) -> Scorer:
-    """A scorer by name: one of SCORERS, `pyiqa:METRIC`, or a folder that `align scorer` wrote.
+    """A scorer by name: one of SCORERS, `pyiqa:METRIC`, `critic:PATH` (a folder of a model that looks), or a folder
+    that `align scorer` wrote.
 
     Raises BeholderError for another name, and where weights cannot be had.
     """
@@ -105,12 +106,18 @@ def load_scorer(name: str) -> Scorer:
         from .pyiqa_scorer import load_pyiqa
 
         return load_pyiqa(name)
+    if name.startswith(CRITIC):
+        from .critic.scorer import load_critic_scorer
+
+        return load_critic_scorer(name)
     if name not in SCORERS and os.sep in name:
         from .own_heads import load_head
 
         return load_head(Path(name))
     if name not in SCORERS:
         raise BeholderError(
-            f"there is no scorer {name!r}", f"{', '.join(SCORERS)}, pyiqa:METRIC or a folder", "Check the name."
+            f"there is no scorer {name!r}",
+            f"{', '.join(SCORERS)}, pyiqa:METRIC, critic:PATH or a folder",
+            "Check the name.",
         )
     return SCORERS[name](name)

@@ -1,0 +1,42 @@
+"""A critic as a scorer: its ratings become scores, pictures without one are counted."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from served import make_index
+from tiny_llava import write_llava
+
+from indexes import load_index
+from indexes.errors import BeholderError
+from retrieval.critic.scorer import CriticScorer, load_critic_scorer
+from retrieval.scorers import load_scorer
+from retrieval.scoring import ScoreConfig, score_folder
+
+
+def test_ratings_become_a_column_of_an_index(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_llava(tmp_path / "kind", ["good"])
+    index = make_index(tmp_path / "index", pictures, ["p000.jpg", "p001.jpg", "p002.jpg"])
+    spec = f"critic:{folder}"
+    scorer = load_scorer(spec)
+    assert scorer.card.name == "critic:kind"
+    ratings = CriticScorer.score_pictures
+
+    def rated(self: CriticScorer, pixels: list[np.ndarray]) -> np.ndarray:
+        found = ratings(self, pixels)
+        assert found == pytest.approx(4, abs=0.01)
+        found[1] = np.nan
+        return found
+
+    monkeypatch.setattr(CriticScorer, "score_pictures", rated)
+    report = score_folder(index, ScoreConfig((spec,), workers=1))[0]
+    assert report.count == 2
+    assert list(report.missing.values()) == ["the scorer gives it no score"]
+    column = load_index(index).items_table().column("critic_kind").to_pylist()
+    assert [value if value is None else round(value, 1) for value in column] == [4.0, None, 4.0]
+
+
+def test_a_critic_that_is_none_or_elsewhere_is_refused() -> None:
+    for name, said in (("critic:llm:x", "behind a server"), ("critic:nobody", "there is no critic 'nobody'")):
+        with pytest.raises(BeholderError, match=said):
+            load_critic_scorer(name)
