@@ -3,7 +3,8 @@
 Queries describe a style without naming it (docs/experiments/knowledge). A small Llama is taught a few recorded
 rewrites of each style (SFT), then learns by GRPO from the ranks of pictures for queries that nobody rewrote: which
 pictures bear the style is all it is told. Beside it DPO on ranked answers. Trained on train paintings and queries from
-the glossary; dev are phrasings 1 to 3; reported are the others (200 queries) over val paintings, read once.
+the glossary. Held out are 200 queries of the glossary, and 200 phrasings of another kind that training never sees (4 to
+8); both over val paintings, read once. Dev are 80 more of the glossary, and phrasings 1 to 3, over train paintings.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 
 from benchmarks.knowledge_texts import key, read_texts, spellings
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
-from benchmarks.stats import bootstrap_mean, paired_difference
+from benchmarks.stats import bootstrap_mean
 from indexes.errors import BeholderError
 from indexes.manifest import MANIFEST, sha256_file, write_bytes_atomic, write_json_atomic
 from retrieval.rewrite_table import read_rewrites
@@ -29,6 +30,14 @@ from .steps import Say, Steps, content_of, option
 
 SUFFIX = "suffix:in the style of a famous painting"
 RECORDED = "recorded"
+DEV = "dev-glossary", "dev"
+HELD = "held-out-glossary", "held-out"
+SHOWN = {
+    "dev-glossary": "dev queries of the glossary",
+    "dev": "dev phrasings",
+    "held-out-glossary": "unseen queries",
+    "held-out": "other phrasings",
+}
 SKETCH = 4  # answers to each query that DPO ranks
 Found = dict[str, Any]
 
@@ -45,12 +54,14 @@ class RewriterExperiment:
     scorer: str = option("", "Whose percentile weighs the relevant pictures; '': they count alike.")
     seeds: tuple[int, ...] = option((0, 1, 2), "Of everything, one run each (repeatable).")
     taught: int = option(10, "Recorded rewrites of each style that SFT sees.")
+    glossary_dev: int = option(2, "Queries of the glossary of each style that are dev.")
+    glossary_held: int = option(5, "Queries of the glossary of each style that are held out.")
     dev_phrasings: int = option(3, "Phrasings 1 to this are dev; later ones are reported on.")
     batch: int = option(64, "Answers in a step.")
     sft_steps: int = option(80, "Of SFT.")
     sft_rate: float = option(3e-3, "Its learning rate.")
-    grpo_steps: int = option(48, "Of GRPO.")
-    grpo_rate: float = option(1.5e-4, "Its learning rate.")
+    grpo_steps: int = option(100, "Of GRPO.")
+    grpo_rate: float = option(2.5e-4, "Its learning rate.")
     group: int = option(8, "Answers to one query.")
     scale: str = option("batch", "Advantages are divided by the spread of: group, batch or none.")
     kl: float = option(0.05, "GRPO's beta.")
@@ -80,14 +91,15 @@ def measure(config: RewriterExperiment, say: Say) -> Run:
     answers = {seed: steps.do(f"answers-{seed}", settings, lambda s=seed: _answers(config, s)) for seed in seeds}  # type: ignore[misc]
     choices = {**settings, "seeds": list(seeds)}
     if config.dev_only:
-        sides = _sides(config, answers, "dev", "train")
+        sides = {part: _sides(config, answers, part, "train") for part in DEV}
     else:
-        sides = {
-            name: Side.from_dict(one)
-            for name, one in steps.once(
-                "val", choices, lambda: {n: s.to_dict() for n, s in _sides(config, answers, "held-out", "val").items()}
-            ).items()
-        }
+
+        def read() -> Found:
+            found = {part: _sides(config, answers, part, "val") for part in HELD}
+            return {part: {name: one.to_dict() for name, one in of.items()} for part, of in found.items()}
+
+        kept = steps.once("val", choices, read)
+        sides = {part: {name: Side.from_dict(one) for name, one in of.items()} for part, of in kept.items()}
     return _run(config, sides, trained, answers, counts, steps)
 
 
@@ -107,19 +119,28 @@ def _tables(config: RewriterExperiment) -> Found:
         of_style.setdefault(label[key(row["named"])], []).append(row)
     taught = [row for rows in of_style.values() for row in rows[: config.taught]]
     _rewrites(config.run / "taught.tsv", [(row["query"], row["rewrite"]) for row in taught])
-    _rewrites(config.run / "recorded.tsv", [(one.query, one.rewrite) for one in texts])
-    words = [(row["query"], row["rewrite"]) for rows in of_style.values() for row in rows]
-    _rewrites(config.run / "words.tsv", words)
-    asked = [(row["query"], f"style = '{style}'") for style, rows in of_style.items() for row in rows]
+    glossary = [(row["query"], row["rewrite"]) for rows in of_style.values() for row in rows]
+    _rewrites(config.run / "recorded.tsv", [*((one.query, one.rewrite) for one in texts), *glossary])
+    _rewrites(config.run / "words.tsv", glossary)
+    later, held_rows = config.glossary_dev + config.glossary_held, config.glossary_held
+    asked = _asked(of_style, slice(None, -later))
     dev = [(one.query, f"style = '{one.style}'") for one in texts if one.phrasing <= config.dev_phrasings]
     held = [(one.query, f"style = '{one.style}'") for one in texts if one.phrasing > config.dev_phrasings]
-    if not held:
-        raise BeholderError("no phrasing is held out", "--dev-phrasings below the number there is")
-    for name, rows in (("questions", asked), ("dev", dev), ("held-out", held)):
+    parts = {"questions": asked, "dev": dev, "held-out": held}
+    parts["dev-glossary"] = _asked(of_style, slice(-later, -held_rows))
+    parts["held-out-glossary"] = _asked(of_style, slice(-held_rows, None))
+    for name, rows in parts.items():
+        if not rows:
+            raise BeholderError(f"{name} has no query", "fewer for the other parts", "See --help.")
         write_questions(config.run / f"{name}.tsv", rows)
     names = spellings(texts)
-    counts = {"taught": len(taught), "asked": len(asked), "dev": len(dev), "held-out": len(held)}
-    return {**counts, "names": {one.query: names[one.style] for one in texts}}
+    named = {row["query"]: row["named"] for rows in of_style.values() for row in rows}
+    counts = {name: len(rows) for name, rows in parts.items()} | {"taught": len(taught)}
+    return {**counts, "names": named | {one.query: names[one.style] for one in texts}}
+
+
+def _asked(of_style: Mapping[str, list[dict[str, str]]], which: slice) -> list[tuple[str, str]]:
+    return [(row["query"], f"style = '{style}'") for style, rows in of_style.items() for row in rows[which]]
 
 
 def _rewrites(path: Path, rows: Sequence[tuple[str, str]]) -> None:
@@ -216,7 +237,7 @@ def _answers(config: RewriterExperiment, seed: int) -> Found:
     found: Found = {}
     for stage in _stages(config):
         rewriter = load_rewriter(f"hf:{config.run / f'seed-{seed}' / stage / 'model'}", settings, encoder=encoder)
-        for part in ("dev", "held-out"):
+        for part in DEV + HELD:
             queries = [row["query"] for row in questions(config.run / f"{part}.tsv")]
             rewrites, told = answered(rewriter, queries)
             found[f"{stage} {part}"] = {"texts": [one.text for one in rewrites], **told}
@@ -268,29 +289,29 @@ def _exchanged(queries: Sequence[str], texts: Sequence[str]) -> list[str]:
 
 def _run(
     config: RewriterExperiment,
-    sides: Mapping[str, Side],
+    sides: Mapping[str, Mapping[str, Side]],
     trained: Mapping[int, Found],
     answers: Mapping[int, Found],
     counts: Found,
     steps: Steps,
 ) -> Run:
-    part, split = ("dev", "train") if config.dev_only else ("held-out", "val")
     numbers: dict[str, Number] = {}
-    for name in sides:
-        numbers |= side_numbers(name, sides[name])
-    for stage in LEARNED:
-        if stage in sides:
-            numbers |= learned_numbers(stage, sides[stage], sides["sft"], tuple(trained))
-    names = [counts["names"][query] for query in _queries(config, part)]
-    for stage in _stages(config):
-        told = [found[f"{stage} {part}"] for found in answers.values()]
-        right = np.mean([[n in t for n, t in zip(names, one["texts"], strict=True)] for one in told], axis=0)
-        numbers[f"right style named, {stage}"] = Number.of(bootstrap_mean(right))
-        numbers[f"kept their own words, {stage}"] = Number(float(np.mean([one["fell back"] for one in told])))
+    for part, of in sides.items():
+        where = SHOWN[part]
+        for name, side in of.items():
+            numbers |= side_numbers(name, side, where)
+        for stage in LEARNED:
+            if stage in of:
+                numbers |= learned_numbers(stage, of[stage], of["sft"], tuple(trained), where)
+        names = [counts["names"][query] for query in _queries(config, part)]
+        for stage in _stages(config):
+            told = [found[f"{stage} {part}"] for found in answers.values()]
+            right = np.mean([[n in t for n, t in zip(names, one["texts"], strict=True)] for one in told], axis=0)
+            fell = float(np.mean([one["fell back"] for one in told]))
+            numbers[f"{where}: right style named, {stage}"] = Number.of(bootstrap_mean(right))
+            numbers[f"{where}: kept their own words, {stage}"] = Number(fell)
     numbers |= training_numbers(trained)
-    if "dpo" in sides:
-        mine, other = sides["grpo"].mean("gain"), sides["dpo"].mean("gain")
-        numbers["rank gain: grpo less dpo"] = Number.of(paired_difference(mine, other))
+    parts = "; ".join(f"{SHOWN[part]}: {counts[part]} queries" for part in sides)
     return Run(
         name=config.name,
         command=command_of("align experiment rewriter", config),
@@ -299,14 +320,14 @@ def _run(
         data={
             "table": portable_path(config.table),
             **{f"{name}_sha256": value for name, value in _files(config).items()},
-            "queries": counts[part],
+            "queries": sum(counts[part] for part in sides),
             "encoder": config.model,
         },
         numbers=numbers,
         notes=(
-            f"{counts[part]} queries ({part}) over the pictures of {split}; {counts['taught']} recorded rewrites "
-            f"taught, {counts['asked']} queries asked in training; trained rows are means over {len(trained)} seeds, "
-            "query by query; intervals are over queries, of differences paired.",
+            f"{parts}; over the paintings of {'train' if config.dev_only else 'val'}. {counts['taught']} recorded "
+            f"rewrites taught, {counts['questions']} queries asked in training; trained rows are means over "
+            f"{len(trained)} seeds, query by query; intervals are over queries, of differences paired.",
         ),
     )
 

@@ -42,22 +42,24 @@ class Side:
         return cls(content["values"])
 
 
-def side_numbers(name: str, side: Side) -> dict[str, Number]:
+def side_numbers(name: str, side: Side, where: str) -> dict[str, Number]:
     """The rank gain and precision of a side with intervals over queries; of the queries as typed, their utility."""
     shown, precision = SHOWN[name], next(what for what in side.values if what.startswith("precision"))
     what = "utility" if name == "no rewrite" else "gain"
-    numbers = {f"rank {what}: {shown}": Number.of(bootstrap_mean(side.mean(what)))}
+    numbers = {f"{where}: rank {what}, {shown}": Number.of(bootstrap_mean(side.mean(what)))}
     if name != "exchanged":
-        numbers[f"{precision}: {shown}"] = Number.of(bootstrap_mean(side.mean(precision)))
+        numbers[f"{where}: {precision}, {shown}"] = Number.of(bootstrap_mean(side.mean(precision)))
     return numbers
 
 
-def learned_numbers(stage: str, after: Side, before: Side, seeds: Sequence[int]) -> dict[str, Number]:
+def learned_numbers(stage: str, after: Side, before: Side, seeds: Sequence[int], where: str) -> dict[str, Number]:
     """The rank gain after less that before, paired over queries: over all seeds, and of each."""
-    numbers = {f"rank gain: {stage} less sft": Number.of(paired_difference(after.mean("gain"), before.mean("gain")))}
+    numbers = {
+        f"{where}: rank gain, {stage} less sft": Number.of(paired_difference(after.mean("gain"), before.mean("gain")))
+    }
     for place, seed in enumerate(seeds):
         difference = paired_difference(after.values["gain"][place], before.values["gain"][place])
-        numbers[f"rank gain: {stage} less sft, seed {seed}"] = Number.of(difference)
+        numbers[f"{where}: rank gain, {stage} less sft, seed {seed}"] = Number.of(difference)
     return numbers
 
 

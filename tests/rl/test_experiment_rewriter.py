@@ -31,7 +31,8 @@ def config(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> RewriterExp
     for name, lines in (("queries", queries), ("rewrites", rewrites), ("glossary-rewrites", glossary)):
         (texts / f"{name}.tsv").write_text("\n".join(lines) + "\n")
     return RewriterExperiment(
-        tmp_path / "run", table, texts, tmp_path / "p.emb", str(tiny_model), seeds=(3,), taught=2, dev_phrasings=1,
+        tmp_path / "run", table, texts, tmp_path / "p.emb", str(tiny_model), seeds=(3,), taught=1,
+        dev_phrasings=1, glossary_dev=1, glossary_held=1,
         batch=4, group=2, sft_steps=3, grpo_steps=5, dpo_steps=1, dpo_queries=4, answer_tokens=6, temperature=5.0,
     )  # fmt: skip
 
@@ -41,28 +42,30 @@ def test_the_whole_experiment_goes_on_where_it_was(config: RewriterExperiment) -
 
     lines: list[str] = []
     dev = measure(replace(config, dev_only=True), lines.append)
-    assert dev.data["queries"] == 2
+    assert dev.data["queries"] == 4  # two of phrasing 1, two of the glossary
     assert not (config.run / "steps" / "val.json").exists()
     lines.clear()
     run = measure(config, lines.append)
     assert sum("kept" in line for line in lines) == 7  # tables, pictures, and five steps of the seed
-    assert run.data["queries"] == 4
-    assert run.numbers["rank gain: grpo less sft"].n == 4
-    assert run.numbers["rank gain: grpo less sft, seed 3"].n == 4
-    before, after = (run.numbers[f"rank gain: {name}"].value for name in ("before: SFT alone", "after: GRPO"))
-    assert run.numbers["rank gain: grpo less sft"].value == pytest.approx(after - before)
+    assert run.data["queries"] == 6
+    assert run.numbers["other phrasings: rank gain, grpo less sft"].n == 4
+    assert run.numbers["other phrasings: rank gain, grpo less sft, seed 3"].n == 4
+    before, after = (
+        run.numbers[f"other phrasings: rank gain, {name}"].value for name in ("before: SFT alone", "after: GRPO")
+    )
+    assert run.numbers["other phrasings: rank gain, grpo less sft"].value == pytest.approx(after - before)
     assert run.command.startswith("beholder align experiment rewriter")
 
 
 def test_numbers_by_hand() -> None:
     before = Side({"utility": [[0.5, 0.5]], "gain": [[0.1, 0.3], [0.1, 0.1]], "precision@8": [[0.0, 1.0]]})
     after = Side({"utility": [[0.5, 0.5]], "gain": [[0.3, 0.3], [0.3, 0.3]], "precision@8": [[0.0, 1.0]]})
-    numbers = learned_numbers("grpo", after, before, (4, 5))
-    assert numbers["rank gain: grpo less sft"].value == pytest.approx(0.15)
-    assert numbers["rank gain: grpo less sft, seed 4"].value == pytest.approx(0.1)
-    assert numbers["rank gain: grpo less sft, seed 5"].value == pytest.approx(0.2)
-    assert side_numbers("no rewrite", before)["rank utility: no rewrite"].value == 0.5
-    assert side_numbers("sft", before)["precision@8: before: SFT alone"].value == 0.5
+    numbers = learned_numbers("grpo", after, before, (4, 5), "other phrasings")
+    assert numbers["other phrasings: rank gain, grpo less sft"].value == pytest.approx(0.15)
+    assert numbers["other phrasings: rank gain, grpo less sft, seed 4"].value == pytest.approx(0.1)
+    assert numbers["other phrasings: rank gain, grpo less sft, seed 5"].value == pytest.approx(0.2)
+    assert side_numbers("no rewrite", before, "x")["x: rank utility, no rewrite"].value == 0.5
+    assert side_numbers("sft", before, "x")["x: precision@8, before: SFT alone"].value == 0.5
 
 
 def test_what_a_log_says_is_taken_from_its_ends() -> None:
