@@ -36,6 +36,7 @@ def results(
     Example: beholder bench results --data /data --document results.md --aligned work/aligned/model
     """
     import os
+    import signal
 
     from retrieval.encoders import find_folder
 
@@ -59,5 +60,11 @@ def results(
         only=tuple(only or ()),
         fresh=fresh,
     )
+    signal.signal(signal.SIGTERM, _end)
     lines = run(config)
     typer.echo(f"{len(lines)} steps")
+
+
+def _end(signum: int, frame: object) -> None:
+    """Ends as an exception, so that the step's process is killed too and does not go on writing."""
+    raise SystemExit(128 + signum)
