@@ -6,11 +6,11 @@ from pathlib import Path
 
 from indexes.errors import FormatError
 
-from .look_measures import MEASURES
 from .subjects import stem, words_of
 from .tables import read_tsv
 
 COLUMNS = ("word", "query", "subject", "attribute", "direction", "teacher", "split", "reason")
+ATTRIBUTES = "brightness", "contrast", "saturation", "colourfulness", "warmth", "complexity"
 SIGNS = {"+": 1, "-": -1}
 TRAINED, UNSEEN = "trained", "unseen"
 
@@ -22,7 +22,7 @@ class LookWord:
     word: str
     query: str
     subjects: tuple[str, ...]  # any of these in a caption names the subject; the first is the query's
-    attribute: str  # that is measured: one of MEASURES
+    attribute: str  # that is measured: one of ATTRIBUTES
     sign: int  # 1: the word asks for more of it, -1: for less
     teacher: tuple[tuple[str, int], ...]  # (attribute, sign) as a rewriter would have it
     split: str  # TRAINED: alignment may learn from it, or UNSEEN
@@ -57,8 +57,8 @@ def _word(row: dict[str, str], path: Path) -> LookWord:
         return FormatError(f"{path.name}: {row['word']!r} has {found}", expected, "Mend the table.")
 
     subjects = tuple(row["subject"].split("|"))
-    if row["attribute"] not in MEASURES:
-        raise wrong(f"the attribute {row['attribute']!r}", f"one of {', '.join(MEASURES)}")
+    if row["attribute"] not in ATTRIBUTES:
+        raise wrong(f"the attribute {row['attribute']!r}", f"one of {', '.join(ATTRIBUTES)}")
     if row["direction"] not in SIGNS:
         raise wrong(f"the direction {row['direction']!r}", "+ or -")
     if row["split"] not in (TRAINED, UNSEEN):
@@ -69,7 +69,7 @@ def _word(row: dict[str, str], path: Path) -> LookWord:
         raise wrong("no reason", "why it means that")
     teacher = []
     for part in row["teacher"].split():
-        if part[:-1] not in MEASURES or part[-1] not in SIGNS:
+        if part[:-1] not in ATTRIBUTES or part[-1] not in SIGNS:
             raise wrong(f"{part!r} in teacher", "attributes with a sign, such as brightness-")
         teacher.append((part[:-1], SIGNS[part[-1]]))
     if teacher[:1] != [(row["attribute"], SIGNS[row["direction"]])]:

@@ -16,8 +16,7 @@ from numpy.typing import NDArray
 
 from benchmarks.look import Gallery, Look, look_of, signs
 from benchmarks.look_attributes import attributes
-from benchmarks.look_measures import MEASURES
-from benchmarks.look_words import TRAINED, LookWord, look_words, stems_of
+from benchmarks.look_words import ATTRIBUTES, TRAINED, LookWord, look_words, stems_of
 from benchmarks.retrieval import RetrievalConfig, read_judgements
 from benchmarks.score_cache import ScoreCache, scores_folder
 from benchmarks.subjects import short_subjects
@@ -43,8 +42,8 @@ SAID = {  # what the teacher asks for, in words
     "complexity": ("many small details", "an empty plain background"),
 }
 Rows = NDArray[np.float32]
-Normal = NDArray[np.floating[Any]]  # normal scores (N, 6), columns as in MEASURES
-Signs = Mapping[str, NDArray[np.float64]]  # word -> (6,) 1, -1 or 0, columns as in MEASURES
+Normal = NDArray[np.floating[Any]]  # normal scores (N, 6), columns as in ATTRIBUTES
+Signs = Mapping[str, NDArray[np.float64]]  # word -> (6,) 1, -1 or 0, columns as in ATTRIBUTES
 
 
 @dataclass(frozen=True)
@@ -77,10 +76,10 @@ def read_glossary(path: Path) -> dict[str, NDArray[np.float64]]:
     found = {}
     for row in read_tsv(path, ("word", "teacher")):
         attribute, sign = row["teacher"][:-1], row["teacher"][-1]
-        if attribute not in MEASURES or sign not in "+-":
+        if attribute not in ATTRIBUTES or sign not in "+-":
             raise BeholderError(f"{row['word']} asks for {row['teacher']}", "an attribute with a sign", "Mend it.")
-        column = np.zeros(len(MEASURES))
-        column[list(MEASURES).index(attribute)] = 1 if sign == "+" else -1
+        column = np.zeros(len(ATTRIBUTES))
+        column[ATTRIBUTES.index(attribute)] = 1 if sign == "+" else -1
         found[row["word"]] = column
     return found
 
@@ -103,8 +102,8 @@ class Shown:
 
 def shown_to_learn(places: Places) -> Shown:
     """The pictures of `train`."""
-    gallery = read_gallery(places, "train", tuple(MEASURES))
-    normal = np.stack([normal_scores(percentiles(gallery.scores[name])) for name in MEASURES], axis=1)
+    gallery = read_gallery(places, "train", ATTRIBUTES)
+    normal = np.stack([normal_scores(percentiles(gallery.scores[name])) for name in ATTRIBUTES], axis=1)
     return Shown(gallery.vectors, normal, gallery.sha256s, tuple(gallery.captions))
 
 

@@ -17,13 +17,17 @@ from benchmarks.look_measures import (
     relative_chroma,
     tonal_width,
 )
-from benchmarks.look_words import COLUMNS, TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
+from benchmarks.look_words import ATTRIBUTES, COLUMNS, TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
 from benchmarks.score_cache import ScoreCache
 from indexes.errors import BeholderError, FormatError
 
 
 def plain(colour: tuple[int, int, int], size: tuple[int, int] = (8, 8)) -> np.ndarray:
     return np.full((*size, 3), colour, np.uint8)
+
+
+def test_every_attribute_has_a_second_formula_in_the_same_order() -> None:
+    assert tuple(MEASURES) == ATTRIBUTES
 
 
 def test_measures_of_plain_pictures_are_those_worked_out_by_hand():
