@@ -282,7 +282,7 @@ def test_what_cannot_be_trained_on_is_counted(place: Path, tmp_path: Path) -> No
     assert (len(found.rows), dict(found.left_out)) == (1, {
         "a picture that cannot be read": 1, "no picture": 1, "an answer of more than 20 tokens": 1})  # fmt: skip
     assert "left out: 1 (no picture)" in found.told()
-    length = len("user: How is it?\nassistant: It is dark.") + 4 + 1  # bytes, patches of the picture, </s>
+    length = len("user: How is it?assistant: It is dark.") + 4 + 1  # bytes, patches of the picture, </s>
     assert len(make_rows([talk(0)], tmp_path / "p", sizes, processor, max_length=length).rows) == 1
     with pytest.raises(BeholderError, match=f"nothing to train on; left out: 1 .more than {length - 1} tokens"):
         make_rows([talk(0)], tmp_path / "p", sizes, processor, max_length=length - 1)

@@ -14,7 +14,7 @@ SPECIAL = ["<s>", "</s>", "<image>", "<fake_token_around_image>", "<global-img>"
 SPECIAL += ["<|image_pad|>", "<|video_pad|>", "<|vision_start|>", "<|vision_end|>"]
 TEMPLATE = (
     "{% for m in messages %}{{ m.role }}: {% for part in m.content %}{% if part.type == 'image' %}IMAGE"
-    "{% else %}{{ part.text }}{% endif %}{% endfor %}{% if m.role == 'assistant' %}</s>{% else %}\n{% endif %}"
+    "{% else %}{{ part.text }}{% endif %}{% endfor %}{% if m.role == 'assistant' %}</s>{% endif %}"
     "{% endfor %}{% if add_generation_prompt %}assistant: {% endif %}"
 )
 FAMILIES = ["llava", "llava_next", "smolvlm", "qwen2_vl"]
