@@ -17,6 +17,10 @@ def critique(
     index: Annotated[Path | None, typer.Option(help="INDEX whose pictures are shown; it keeps what is said.")] = None,
     ids: Annotated[str, typer.Option(help="Of these ids of the index alone, as 3,14,15.")] = "",
     where: Annotated[str | None, typer.Option(help="Of pictures of the index for which this SQL holds.")] = None,
+    find: Annotated[
+        str, typer.Option(help="Ask no critic: find the index's texts that are nearest to these words.")
+    ] = "",
+    k: Annotated[int, typer.Option("-k", help="Texts that --find shows.")] = 10,
     kind: Annotated[str, typer.Option(help="critique, formal (analysis) or emotion.")] = "critique",
     aspect: Annotated[
         list[str] | None,
@@ -42,6 +46,8 @@ def critique(
     Example: beholder critique harbour.jpg --critic llm:qwen2.5vl@http://localhost:11434/v1
 
     Example: beholder critique --index pictures.index --ids 3,14 --critic work/critic --aspect light --aspect mood
+
+    Example: beholder critique --index pictures.index --find "soft evening light"
     """
     from indexes.errors import BeholderError, ConditionFailed
 
@@ -56,6 +62,11 @@ def critique(
         raise BeholderError(found, "IMAGE... or --index INDEX", "Example: beholder critique harbour.jpg --critic ...")
     if index is None and (ids or where):
         raise BeholderError("--ids or --where without --index", "an INDEX whose pictures they are", "Give --index.")
+    if find:
+        if index is None or critic or ids or where:
+            raise BeholderError("--find with other options", "--index INDEX and -k alone", "Leave the others out.")
+        _show_found(index, find, k, as_json)
+        return
     if not critic:
         raise BeholderError(
             "no critic", "--critic FOLDER, hf:MODEL or llm:MODEL[@URL]", "See `beholder critique --help`."
@@ -97,6 +108,16 @@ def critique(
     if fell > max_fallback_share * len(answers):
         most = f"at most {max_fallback_share:.0%}"
         raise ConditionFailed(f"{fell} of {len(answers)} answers are missing", most, "Run it again, or allow more.")
+
+
+def _show_found(index: Path, words: str, k: int, as_json: bool) -> None:
+    from .critic.find import find_critiques
+
+    for match in find_critiques(index, words, k):
+        if as_json:
+            print(json.dumps(match.to_dict(), ensure_ascii=False))
+        else:
+            print(f"{match.likeness:.3f}  {match.id}  {match.uri}\n    {match.asked}: {match.text}")
 
 
 def _ids(given: str) -> list[int]:

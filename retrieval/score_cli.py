@@ -12,7 +12,7 @@ def score(
     folder: Annotated[Path | None, typer.Argument(help="EMBEDDINGS or INDEX folder.")] = None,
     scorer: Annotated[
         list[str] | None,
-        typer.Option(help="Scorer (repeatable); see `beholder models`. Also pyiqa:METRIC or a folder."),
+        typer.Option(help="Scorer (repeatable); see `beholder models`. Also pyiqa:METRIC, critic:FOLDER or a folder."),
     ] = None,
     workers: Annotated[int, typer.Option(help="Processes that read pictures; 0: one per core.")] = 0,
     max_bad_share: Annotated[float, typer.Option(help="Pictures that may stay unscored; ten always may.")] = 0.01,

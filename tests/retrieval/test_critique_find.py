@@ -1,0 +1,38 @@
+"""Pictures found by what was said of them: the nearest text first, of pictures that are there."""
+
+import json
+from pathlib import Path
+
+import pytest
+import typer
+from served import make_index
+from typer.testing import CliRunner
+from word_encoder import WordEncoder
+
+from indexes import load_index
+from indexes.critiques import Critique, write_critiques
+from indexes.errors import BeholderError
+from retrieval import critic_cli, query_encoder
+from retrieval.critic.find import find_critiques
+
+
+def test_the_nearest_text_comes_first(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    index = make_index(tmp_path / "index", pictures, ["p000.jpg", "p001.jpg", "p002.jpg"])
+    with pytest.raises(BeholderError, match="holds no critiques"):
+        find_critiques(index, "light", encoder=WordEncoder())
+    sha256s = load_index(index).items_table().column("sha256").to_pylist()
+    texts = ["stormy dark sea", "soft evening light", "soft morning fog"]
+    said = [Critique(one, "critique", "x", "1", "?", text) for one, text in zip(sha256s, texts, strict=True)]
+    write_critiques(index, [*said, Critique("e" * 64, "critique", "x", "1", "?", "soft evening light")])  # not there
+    found = find_critiques(index, "soft evening light", encoder=WordEncoder())
+    assert [match.id for match in found] == [1, 2, 0]
+    assert found[0].likeness == pytest.approx(1)
+    assert 0.1 < found[1].likeness < 0.7  # one word of three
+    assert len(find_critiques(index, "fog", 1, WordEncoder())) == 1
+    monkeypatch.setattr(query_encoder, "QueryEncoder", lambda index: WordEncoder())
+    app = typer.Typer()
+    app.command()(critic_cli.critique)
+    done = CliRunner().invoke(app, ["--index", str(index), "--find", "dark sea", "-k", "1", "--json"])
+    assert json.loads(done.stdout)["text"] == "stormy dark sea"
+    with pytest.raises(BeholderError, match="--find with other options"):
+        CliRunner().invoke(app, ["--index", str(index), "--find", "sea", "--critic", "llm:x"], catch_exceptions=False)
