@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+from typer.core import TyperGroup
 
-# Name of the command -> its module, configuration. Modules import what is heavy where it is used.
+# Name of the command -> its module, configuration. A module is imported when its command is asked for.
 EXPERIMENTS: dict[str, tuple[str, str]] = {
     "knowledge": ("knowledge", "KnowledgeExperiment"),
     "look": ("look", "LookExperiment"),
@@ -23,7 +24,24 @@ EXPERIMENTS: dict[str, tuple[str, str]] = {
     "ablation": ("ablation", "AblationConfig"),
 }
 
-app = typer.Typer(no_args_is_help=True, help="Experiments: what alignment is worth, measured.")
+
+class Experiments(TyperGroup):
+    """A group whose commands are the table above."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(EXPERIMENTS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        if cmd_name not in EXPERIMENTS:
+            return None
+        one = typer.Typer(add_completion=False)
+        register(one, {cmd_name: EXPERIMENTS[cmd_name]})
+        command = typer.main.get_command(one)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(cls=Experiments, no_args_is_help=True, help="Experiments: what alignment is worth, measured.")
 Out = Annotated[Path | None, typer.Option(help="Write the run as JSON; default: RUN/result.json.")]
 
 
@@ -76,6 +94,3 @@ def register(into: typer.Typer, experiments: dict[str, tuple[str, str]]) -> None
     for name, (where, configuration) in experiments.items():
         module = importlib.import_module(f".{where}", __package__)
         into.command(name)(command_for(module, getattr(module, configuration)))
-
-
-register(app, EXPERIMENTS)
