@@ -5,16 +5,17 @@ from typing import Annotated
 
 import typer
 
-from .critique_cli import app as critique_app
-from .hpir_cli import app as hpir_app
-from .judge_cli import judge
-from .knowledge_cli import app as knowledge_app
-from .look_cli import look
+from benchmarks.critique.cli import app as critique_app
+from benchmarks.hpir.cli import app as hpir_app
+from benchmarks.judge.cli import judge
+from benchmarks.knowledge.cli import app as knowledge_app
+from benchmarks.quality.retrieval_cli import retrieval
+from benchmarks.reports.cli import report
+from benchmarks.reports.results_cli import results
+from benchmarks.speed.cli import app as speed_app
+from benchmarks.taste.look_cli import look
+
 from .options import Json, Name, Out, Seed, draw, drawable, finish, name_of_run
-from .report_cli import report
-from .results_cli import results
-from .retrieval_cli import retrieval
-from .speed_cli import app as speed_app
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -56,7 +57,7 @@ def index_retrieval(
 
     Example: beholder bench index all.emb captions.tsv --splits splits.tsv --split val
     """
-    from .index_retrieval import IndexRetrievalConfig, check, measure
+    from benchmarks.quality.index_retrieval import IndexRetrievalConfig, check, measure
 
     config = IndexRetrievalConfig(
         embeddings=embeddings,
@@ -98,7 +99,7 @@ def cutoff(
 
     Example: beholder bench cutoff all.index captions.tsv --splits splits.tsv --split val
     """
-    from .cut_off import CutOffConfig, measure
+    from benchmarks.quality.cut_off import CutOffConfig, measure
 
     config = CutOffConfig(
         index=index,
@@ -138,7 +139,7 @@ def aesthetics(
 
     Example: beholder bench aesthetics pages/items.tsv --score-column mean_score --split test
     """
-    from .aesthetics import AestheticsConfig, measure
+    from benchmarks.taste.aesthetics import AestheticsConfig, measure
 
     run_name, columns = name_of_run(name, out, table), (score_column, group_column, image_column)
     config = AestheticsConfig(table, scorer, *columns, split, seed, run_name, pictures)
@@ -167,7 +168,7 @@ def rewriting(
 
     Example: beholder bench rewriting captions.tsv --splits splits.tsv --rewrite template --scorer beholder-appeal
     """
-    from .rewriting import RewritingConfig, measure
+    from benchmarks.quality.rewriting import RewritingConfig, measure
 
     config = RewritingConfig(
         table=table,
@@ -212,7 +213,8 @@ def pareto(
 
     Example: beholder bench pareto captions.tsv --splits splits.tsv --split val --out docs/results/pareto.json
     """
-    from .pareto import SHARES, WEIGHTS, ParetoConfig, curves, measure
+    from benchmarks.quality.pareto import SHARES, WEIGHTS, ParetoConfig, curves, measure
+
     from .plots import line_plot
 
     config = ParetoConfig(
@@ -254,7 +256,7 @@ def negatives(
 
     Example: beholder bench negatives all.index captions.tsv --splits splits.tsv
     """
-    from .negatives import NegativesConfig, measure
+    from benchmarks.quality.negatives import NegativesConfig, measure
 
     run_name = name_of_run(name, out, Path("negatives"))
     config = NegativesConfig(index, table, text_column, image_column, splits, leave_out, seed, run_name)
@@ -279,7 +281,7 @@ def scale(
 
     Example: beholder bench scale docs/results/speed-embed-mini.json docs/results/speed-index-100k.json
     """
-    from .scale import ScaleConfig, measure
+    from benchmarks.speed.scale import ScaleConfig, measure
 
     run_name = name_of_run(name, out, Path("scale"))
     prices = core_hour, gigabyte_month

@@ -48,7 +48,7 @@ def drawable() -> bool:
 
 def draw(out: Path, kind: str, svg: str) -> None:
     """Writes a plot beside the run `out`: NAME.svg, or NAME-KIND.svg."""
-    from indexes.manifest import write_bytes_atomic
+    from indexes.records.manifest import write_bytes_atomic
 
     path = out.with_name(f"{out.stem}-{kind}.svg" if kind else f"{out.stem}.svg")
     write_bytes_atomic(path, svg.encode())

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from indexes.errors import FormatError
-from indexes.manifest import sha256_bytes, write_bytes_atomic
+from indexes.records.manifest import sha256_bytes, write_bytes_atomic
 
 SUFFIX = ".queries.npz"
 ABOUT = "about"  # entry of the archive: JSON, by name of a number

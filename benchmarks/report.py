@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from indexes.errors import ConditionFailed, FormatError
-from indexes.manifest import write_bytes_atomic
+from indexes.records.manifest import write_bytes_atomic
 
 from .run_table import chosen, long_table, machine_text, wide_table
 from .runs import Run, read_run

@@ -19,11 +19,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.measures.stats import Interval
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import write_bytes_atomic
+from indexes.records.manifest import write_bytes_atomic
 
 from .per_query import PerQuery, path_beside, write_per_query
-from .stats import Interval
 
 KIND, FORMAT = "beholder-run", 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")

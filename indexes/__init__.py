@@ -7,21 +7,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .build import IndexConfig, build_index
+    from indexes.building.build import IndexConfig, build_index
+    from indexes.records.exact import Neighbors, exact_search
+    from indexes.records.shards import Embeddings
+    from indexes.searching.search import Index, load_index
+
     from .errors import BeholderError
-    from .exact import Neighbors, exact_search
-    from .search import Index, load_index
-    from .shards import Embeddings
 
 _HOMES = {
     "BeholderError": ".errors",
-    "Embeddings": ".shards",
-    "Index": ".search",
-    "IndexConfig": ".build",
-    "Neighbors": ".exact",
-    "build_index": ".build",
-    "exact_search": ".exact",
-    "load_index": ".search",
+    "Embeddings": ".records.shards",
+    "Index": ".searching.search",
+    "IndexConfig": ".building.build",
+    "Neighbors": ".records.exact",
+    "build_index": ".building.build",
+    "exact_search": ".records.exact",
+    "load_index": ".searching.search",
 }
 
 __all__ = [

@@ -4,29 +4,29 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .encoder import Encoder
-    from .encoders import load_encoder
-    from .pipeline import EmbedConfig, embed
-    from .query import Query
-    from .results import Answer, Result
-    from .search_config import SearchConfig
-    from .searcher import Searcher, open_searcher
-    from .update import UpdateReport, update_index
+    from retrieval.encoding.encoder import Encoder
+    from retrieval.encoding.encoders import load_encoder
+    from retrieval.encoding.pipeline import EmbedConfig, embed
+    from retrieval.indexing.update import UpdateReport, update_index
+    from retrieval.search.config import SearchConfig
+    from retrieval.search.query import Query
+    from retrieval.search.results import Answer, Result
+    from retrieval.search.searcher import Searcher, open_searcher
 
 _HOMES = {
-    "Answer": ".results",
-    "EmbedConfig": ".pipeline",
-    "Encoder": ".encoders",
-    "Query": ".query",
-    "Result": ".results",
-    "SearchConfig": ".search_config",
-    "Searcher": ".searcher",
-    "embed": ".pipeline",
-    "load_encoder": ".encoders",
-    "load_scorer": ".scorers",
-    "open_searcher": ".searcher",
-    "UpdateReport": ".update",
-    "update_index": ".update",
+    "Answer": ".search.results",
+    "EmbedConfig": ".encoding.pipeline",
+    "Encoder": ".encoding.encoders",
+    "Query": ".search.query",
+    "Result": ".search.results",
+    "SearchConfig": ".search.config",
+    "Searcher": ".search.searcher",
+    "embed": ".encoding.pipeline",
+    "load_encoder": ".encoding.encoders",
+    "load_scorer": ".scoring.scorers",
+    "open_searcher": ".search.searcher",
+    "UpdateReport": ".indexing.update",
+    "update_index": ".indexing.update",
 }
 
 __all__ = [

@@ -43,15 +43,16 @@ def embed(
 
     Example: beholder embed /shared/pictures /shared/pictures.emb --ray head:6379
     """
-    from .pipeline import EmbedConfig
-    from .pipeline import embed as run
+    from retrieval.encoding.pipeline import EmbedConfig
+    from retrieval.encoding.pipeline import embed as run
+
     from .progress import progress_line
 
     config = EmbedConfig(
         model, batch_size, workers, shard_size, max_bad_share, device, threads, captions, max_pixels, ray
     )
     if score:
-        from .scoring import ScoreConfig, check_model, score_embeddings
+        from retrieval.scoring.scoring import ScoreConfig, check_model, score_embeddings
 
         scoring = ScoreConfig(tuple(score), workers, max_bad_share, max_pixels)
         check_model(score, model)

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import write_bytes_atomic
+from indexes.records.manifest import write_bytes_atomic
 
 from .votes import line, records
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from indexes.errors import BeholderError
-from indexes.manifest import MANIFEST
+from indexes.records.manifest import MANIFEST
 
 SAMPLES = Path(__file__).parent / "samples"
 SOURCES = "SOURCES.tsv"  # file, kind, title, author, died, licence, source of every sample picture
@@ -23,12 +23,11 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
     A second run embeds and builds nothing. Raises BeholderError where the folder cannot be used.
     """
     from indexes import build_index, load_index
-
-    from .encoders import load_encoder
-    from .gallery import write_gallery
-    from .pipeline import EmbedConfig, embed
-    from .search_config import SearchConfig
-    from .searcher import Searcher
+    from retrieval.encoding.encoders import load_encoder
+    from retrieval.encoding.pipeline import EmbedConfig, embed
+    from retrieval.search.config import SearchConfig
+    from retrieval.search.gallery import write_gallery
+    from retrieval.search.searcher import Searcher
 
     folder = out if out is not None else Path(FOLDER)
     embeddings, index, page = folder / "embeddings", folder / "index", folder / "gallery.html"
@@ -55,7 +54,7 @@ def run(out: Path | None, echo: Callable[[str], None]) -> Path:
 
 def _forget_other_encoder(embeddings: Path, fingerprint: str) -> None:
     """Removes the demo's own vectors where a newer beholder-mini would refuse to go on with them."""
-    from indexes.shards import EmbeddingsManifest
+    from indexes.records.shards import EmbeddingsManifest
 
     if not (embeddings / MANIFEST).is_file():
         return

@@ -86,7 +86,7 @@ def _devices() -> list[Finding]:
 
 def _gpu_search() -> Finding:
     """Which library searches where `device cuda` is asked for."""
-    from . import torch_exact
+    from .encoding import torch_exact
 
     said = {
         "faiss": "by FAISS: Flat, IVF-Flat, IVF-SQ8, IVF-PQ",
@@ -99,7 +99,7 @@ def _gpu_search() -> Finding:
 
 
 def _box() -> Finding:
-    from .encoders import MODELS
+    from retrieval.encoding.encoders import MODELS
 
     found = sorted(path.parent.name for path in MODELS.glob("*/open_clip_model.safetensors"))
     remedy = "" if found else "The package was built without its models: install it from a full checkout."

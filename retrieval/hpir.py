@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import sha256_bytes
+from indexes.records.manifest import sha256_bytes
 
 from .votes import ASPECTS, CHOICES, ORDERS, Showing, Shown, line, mirrored, records
 

@@ -3,11 +3,11 @@
 import json
 from typing import Any
 
-from .checkpoints import base_name, is_partial
-from .encoders import MODELS, boxed_encoders
-from .heads import PUBLISHED
-from .own_heads import BOX
-from .scorers import BOXED, LOOK
+from retrieval.encoding.checkpoints import base_name, is_partial
+from retrieval.encoding.encoders import MODELS, boxed_encoders
+from retrieval.scoring.heads import PUBLISHED
+from retrieval.scoring.own_heads import BOX
+from retrieval.scoring.scorers import BOXED, LOOK
 
 # Parameters, width and licence as their publishers state them; none is downloaded before it is asked for.
 RECOMMENDED = (

@@ -9,7 +9,7 @@ The votes file (JSONL, kind `beholder-votes`, format 1), one event a line, never
 A vote is on disk (fsync) before `add` returns; "shown" is written before the first vote on it. A voter who votes again
 on the same rows as shown and the same aspect has changed their mind: the last vote counts. A last line without its
 newline was cut by a crash before anyone was told that it is kept: readers leave it out, the next writer cuts it off.
-`hpir.py` makes the set that benchmarks and alignment read.
+`hpir/metric.py` makes the set that benchmarks and alignment read.
 """
 
 import fcntl

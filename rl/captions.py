@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.caption_files import PUBLISHED, caption_file
-from benchmarks.terms import refuse_training, terms_of
+from benchmarks.tables.caption_files import PUBLISHED, caption_file
+from benchmarks.tables.terms import refuse_training, terms_of
 from indexes.errors import BeholderError, FormatError
 
 

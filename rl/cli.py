@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from indexes.errors import BeholderError
+from rl.critic.cli import app as critic_app
+from rl.experiments.cli import app as experiments
+from rl.lists.cli import preferences
+from rl.lists.queries_cli import queries
+from rl.pretraining.config import RECIPES, PretrainConfig
+from rl.rewriting.cli import app as rewriter
 
-from . import align_cli
+from .alignment import cli as align_cli
 from .compare_cli import compare
-from .critic_cli import app as critic_app
-from .experiments.cli import app as experiments
-from .preferences_cli import preferences
-from .pretrain_config import RECIPES, PretrainConfig
-from .queries_cli import queries
-from .rewriter_cli import app as rewriter
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -65,7 +65,7 @@ def pretrain(
     ../shared/weights
     """
     chosen = _chosen(recipe, config, settings or [])
-    from .last_heads import pretrain_all
+    from rl.pretraining.last_heads import pretrain_all
 
     report, model = pretrain_all(
         _start(run, recipe, start, weights, text_tower, chosen.seed), data, run, chosen, say=_say
@@ -169,7 +169,7 @@ def _start(
     if recipe is None:
         raise BeholderError("no model to train is named", "--start FOLDER or --recipe NAME", "Name one.")
     made = run / "start"
-    from .model_folder import WEIGHTS, make_mini_start
+    from rl.pretraining.model_folder import WEIGHTS, make_mini_start
 
     if not (made / WEIGHTS).is_file():
         if weights is None:

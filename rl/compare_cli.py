@@ -22,10 +22,10 @@ def compare(
     Example: beholder align compare beholder-mini work/aligned/model --index pictures.index --queries queries.txt --html
     compared.html
     """
-    from retrieval.gallery import write_gallery
-    from retrieval.query_file import read_queries
-    from retrieval.search_config import SearchConfig
-    from retrieval.searcher import open_searcher, picture_folder
+    from retrieval.search.config import SearchConfig
+    from retrieval.search.gallery import write_gallery
+    from retrieval.search.query_file import read_queries
+    from retrieval.search.searcher import open_searcher, picture_folder
 
     asked, plain = read_queries(queries), SearchConfig(k=k)
     config = SearchConfig(k=k, rewrite=rewrite)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.manifest import publish
+from indexes.records.manifest import publish
 
 from .disk import new_array
 

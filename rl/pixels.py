@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-from indexes.manifest import publish
-from retrieval.images import BadPicture, Preprocessing, decode, fit
+from indexes.records.manifest import publish
+from retrieval.sources.images import BadPicture, Preprocessing, decode, fit
 
 from .disk import new_array
 

@@ -24,9 +24,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.terms import refuse_training
+from benchmarks.tables.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import publish
+from indexes.records.manifest import publish
 
 from .grids import check_order, prefer_of
 

@@ -27,13 +27,12 @@ from typing import Any
 import numpy as np
 
 from indexes.errors import BeholderError
-from retrieval.rewrite_arms import MARK, filled
-from retrieval.rewrite_checks import fits, measured_floor, problem_of
-from retrieval.rewrite_offline import bare
-
-from .rank_gain import correlation
-from .reward_config import NAMES, RewardConfig
-from .reward_corpus import Corpus, load_corpus
+from retrieval.rewriting.arms import MARK, filled
+from retrieval.rewriting.checks import fits, measured_floor, problem_of
+from retrieval.rewriting.offline import bare
+from rl.rewriting.rank_gain import correlation
+from rl.rewriting.reward_config import NAMES, RewardConfig
+from rl.rewriting.reward_corpus import Corpus, load_corpus
 
 VARIABLE = "BEHOLDER_REWARDS"
 Values = Sequence[float | None]
@@ -96,9 +95,9 @@ class Rewards:
         return _logged("topic", values, completions, columns)
 
     def _asked(self, queries: Sequence[str], texts: Sequence[str]) -> Values:
-        from retrieval.chat_exchange import Answer, Question
-        from retrieval.chat_schema import object_schema
-        from retrieval.prompt import read_prompt
+        from retrieval.language.chat_exchange import Answer, Question
+        from retrieval.language.chat_schema import object_schema
+        from retrieval.language.prompt import read_prompt
 
         prompt, schema = read_prompt("reward-topic-1"), object_schema({"same": {"type": "boolean"}})
         asked = [
@@ -110,8 +109,8 @@ class Rewards:
 
     def _client(self) -> Any:
         if self._judge is None:
-            from retrieval.chat import ChatClient, ChatConfig
-            from retrieval.rewrite_model import split_model
+            from retrieval.language.chat import ChatClient, ChatConfig
+            from retrieval.rewriting.model import split_model
 
             kind, _, named = self.config.judge.partition(":")
             if kind != "llm" or not named:

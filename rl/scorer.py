@@ -1,7 +1,7 @@
 """`align scorer`: a linear head on an encoder's features that scores pictures as people did, from a table of scores.
 
 Ridge on standardised features; the penalty is chosen by cross-validation inside the training split, which is all that
-is read. Features are the encoder's vectors, or more of its image tower (retrieval/tower_features.py).
+is read. Features are the encoder's vectors, or more of its image tower (retrieval/encoding/tower_features.py).
 """
 
 from dataclasses import dataclass
@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.correlation import pair_accuracy, spearman
-from benchmarks.evaluation import evaluation_pictures
-from benchmarks.tables import read_tsv
-from benchmarks.terms import refuse_training
+from benchmarks.measures.correlation import pair_accuracy, spearman
+from benchmarks.tables.evaluation import evaluation_pictures
+from benchmarks.tables.judgements import read_tsv
+from benchmarks.tables.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import sha256_bytes, sha256_file
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.images import BadPicture, Picture, decode, fit
-from retrieval.own_heads import TOWER, HeadRecord, save_head, whole_pictures
-from retrieval.scorer_card import VECTORS
-from retrieval.tower_features import tower_features
+from indexes.records.manifest import sha256_bytes, sha256_file
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.tower_features import tower_features
+from retrieval.scoring.card import VECTORS
+from retrieval.scoring.own_heads import TOWER, HeadRecord, save_head, whole_pictures
+from retrieval.sources.images import BadPicture, Picture, decode, fit
 
 from .features import Progress
 from .ridge import choose_penalty, fit_ridge

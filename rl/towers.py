@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from indexes.errors import BeholderError
-from retrieval.encoder import Encoder
+from retrieval.encoding.encoder import Encoder
 
 from .pixels import normalise
 

@@ -29,7 +29,7 @@ TINY_CONFIG = {
 
 @pytest.fixture(scope="session", autouse=True)
 def state_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Notes about opened folders (indexes/safety.py) go to a folder of the test run, not to the user's."""
+    """Notes about opened folders (indexes/searching/safety.py) go to a folder of the test run, not to the user's."""
     before = os.environ.get("XDG_STATE_HOME")
     os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
     yield

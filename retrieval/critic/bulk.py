@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from indexes.critiques import Critique, read_critiques, write_critiques
 from indexes.errors import BeholderError
+from indexes.records.critiques import Critique, read_critiques, write_critiques
+from retrieval.sources.archives import content_of
+from retrieval.sources.sources import pictures, stays_inside
 
-from ..archives import content_of
-from ..sources import pictures, stays_inside
 from .critic import Ask, Critic, Said
 
 SAVE_S = 60.0
@@ -74,7 +74,7 @@ def critique_index(
     import numpy as np
 
     from indexes import load_index
-    from indexes.where import matching_ids
+    from indexes.searching.where import matching_ids
 
     index = load_index(folder)
     items = index.items_table()
@@ -152,8 +152,8 @@ def _look(content: bytes) -> dict[str, float]:
     """The look of a picture by its pixels; {} for one that cannot be read."""
     import numpy as np
 
-    from ..images import BadPicture, decode
-    from ..scorers import LOOK, load_scorer
+    from retrieval.scoring.scorers import LOOK, load_scorer
+    from retrieval.sources.images import BadPicture, decode
 
     try:
         pixels = np.asarray(decode(content)) if content else None

@@ -13,15 +13,15 @@ from pathlib import Path
 from typing import Literal, Protocol
 
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import sha256_bytes
+from indexes.records.manifest import sha256_bytes
+from retrieval.language.chances import expected_rating, preferred
+from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.chat_exchange import Answer, Failure, Question
+from retrieval.rewriting.checks import cache_folder
+from retrieval.rewriting.model import ANSWERS, split_model
+from retrieval.sources.images import BadPicture, decode
 
-from ..chat import ChatClient, ChatConfig
-from ..chat_exchange import Answer, Failure, Question
-from ..claims import RATINGS, side_said
-from ..images import BadPicture, decode
-from ..rewrite_checks import cache_folder
-from ..rewrite_model import ANSWERS, split_model
-from .chances import expected_rating, preferred
+from .claims import RATINGS, side_said
 from .questions import BETTER, RATE
 from .said import Said, checked
 
@@ -138,7 +138,7 @@ class LocalCritic(_Speaks):
     """A model in this process: rates and prefers by its log-probabilities."""
 
     def __init__(self, name: str, path: str, settings: CriticSettings) -> None:
-        from ..local_vision import LocalVisionModel
+        from retrieval.language.local_vision import LocalVisionModel
 
         self._model = LocalVisionModel(path, settings.device, settings.max_answer_tokens, _cache(settings))
         super().__init__(name, self._model.identity)

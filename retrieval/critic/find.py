@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.critiques import read_critiques
 from indexes.errors import BeholderError
+from indexes.records.critiques import read_critiques
 
 BATCH = 256  # texts at once through the text tower
 
@@ -39,8 +39,7 @@ def find_critiques(folder: Path, words: str, k: int = 10, encoder: Texts | None 
     """The k texts nearest to the words, best first; equal ones by id. Every text is encoded, so this is for thousands,
     not millions; the same text is encoded once. Raises BeholderError for no words and an index without texts."""
     from indexes import load_index
-
-    from ..query_encoder import QueryEncoder
+    from retrieval.search.query_encoder import QueryEncoder
 
     if not words.strip() or k < 1:
         raise BeholderError("nothing to find", "words, and a number of results from 1", "Example: --find 'soft light'")

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..rewrite_checks import REFUSAL
+from retrieval.rewriting.checks import REFUSAL
 
 MOST_CHARACTERS = 4000  # past it a model does not stop
 LOOP = 4  # times that the same words may follow each other

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
+from retrieval.scoring.card import CRITIC, PIXELS, ScorerCard
+from retrieval.sources.images import Picture
 
-from ..images import Picture
-from ..scorer_card import CRITIC, PIXELS, ScorerCard
 from .critic import Critic, load_critic
 from .questions import RATE
 
@@ -60,7 +60,7 @@ def load_critic_scorer(name: str) -> CriticScorer:
 def _png(picture: Picture) -> bytes:
     from PIL import Image
 
-    from ..images import shrink
+    from retrieval.sources.images import shrink
 
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(shrink(picture, MAX_SIDE_PX))).save(buffer, "png", compress_level=1)

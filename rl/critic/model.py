@@ -10,8 +10,8 @@ from typing import Any
 from torch import nn
 
 from indexes.errors import BeholderError
-from retrieval.critic.adapter import PROJECTORS, AdapterConfig, insert_adapters
-from retrieval.critic.trained import LORA, WHOLE, load_vision_model, load_whole, read_trained
+from retrieval.language.adapter import PROJECTORS, AdapterConfig, insert_adapters
+from retrieval.language.trained import LORA, WHOLE, load_vision_model, load_whole, read_trained
 
 from .recipes import CriticRecipe
 

@@ -16,8 +16,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from indexes.errors import BeholderError
-from retrieval.critic.adapter import INITS
-from retrieval.critic.trained import ADAPTER, LORA, TRAINS, WHOLE
+from retrieval.language.adapter import INITS
+from retrieval.language.trained import ADAPTER, LORA, TRAINS, WHOLE
 
 READ, DEFAULT, UNVERIFIED = "read", "default", "unverified"
 

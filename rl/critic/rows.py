@@ -16,10 +16,10 @@ from typing import Any
 from PIL import Image
 
 from indexes.errors import BeholderError
-from indexes.manifest import write_json_atomic
-from retrieval.conversation_rows import answer_spans, preference_row, training_rows
+from indexes.records.manifest import write_json_atomic
 from retrieval.conversations import Conversation
-from retrieval.images import BadPicture, decode
+from retrieval.critic.conversation_rows import answer_spans, preference_row, training_rows
+from retrieval.sources.images import BadPicture, decode
 
 Row = dict[str, Any]  # images: paths; prompt; completion, or chosen and rejected: messages
 Sizes = Mapping[str, tuple[int, int] | str]  # picture -> width and height upright, or why it cannot be read

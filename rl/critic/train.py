@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import sha256_file, write_bytes_atomic, write_json_atomic
+from indexes.records.manifest import sha256_file, write_bytes_atomic, write_json_atomic
 from retrieval.conversations import Reading, read_conversations
-from retrieval.critic.trained import ADAPTER, LORA, RECORD, WANTED, TrainedCritic
-from retrieval.encoders import check_device
-from retrieval.local_model import identity_of
+from retrieval.encoding.encoders import check_device
+from retrieval.language.local_model import identity_of
+from retrieval.language.trained import ADAPTER, LORA, RECORD, WANTED, TrainedCritic
+from rl.disk import room_needed
+from rl.rewriting.train import CONFIG, LOG, MODEL, last_checkpoint, read_log
 
-from ..disk import room_needed
-from ..rewriter_train import CONFIG, LOG, MODEL, last_checkpoint, read_log
 from .config import CriticConfig
 from .model import count_parameters, load_for_training, pad_to_square
 from .rows import Rows, as_dataset, make_rows, picture_sizes

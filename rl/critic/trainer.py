@@ -17,10 +17,10 @@ from typing import Any
 from transformers import PrinterCallback, TrainerCallback
 
 from indexes.errors import BeholderError
-from retrieval.critic.adapter import AdapterConfig, put_weights, save_adapter
-from retrieval.critic.trained import ADAPTER, LORA
+from retrieval.language.adapter import AdapterConfig, put_weights, save_adapter
+from retrieval.language.trained import ADAPTER, LORA
+from rl.rewriting.train import DONE, LOG
 
-from ..rewriter_train import DONE, LOG
 from .config import CriticConfig
 from .model import projector_parameters
 from .recipes import CriticRecipe

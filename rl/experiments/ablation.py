@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.pareto import PERCENTILE
+from benchmarks.measures.stats import bootstrap_mean, paired_difference
+from benchmarks.quality.pareto import PERCENTILE
 from benchmarks.runs import Number, Run, command_of, describe_machine
-from benchmarks.stats import bootstrap_mean, paired_difference
-from indexes.percentiles import normal_scores
-from retrieval.encoders import load_encoder
-from rl.align import align
-from rl.align_config import AlignConfig
-from rl.augment import AUGMENTATIONS
+from indexes.records.percentiles import normal_scores
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align
+from rl.alignment.augment import AUGMENTATIONS
+from rl.alignment.config import AlignConfig
 from rl.preferences import write_preferences
 
 from .beauty_sides import HIT, Point, plain

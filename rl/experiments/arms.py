@@ -16,17 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import hit_rate, ranked_hits
+from benchmarks.measures.metrics import hit_rate, ranked_hits
+from benchmarks.measures.stats import bootstrap_mean, paired_difference
 from benchmarks.runs import Number, Run, command_of, describe_machine
-from benchmarks.stats import bootstrap_mean, paired_difference
-from benchmarks.tables import read_tsv
+from benchmarks.tables.judgements import read_tsv
 from indexes.errors import BeholderError
-from indexes.manifest import sha256_file
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.rewrite import load_rewriter
-from retrieval.rewrite_arms import ASPECTS, load_arm
-from retrieval.rewriter import Rewrite
+from indexes.records.manifest import sha256_file
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.rewriting.arms import ASPECTS, load_arm
+from retrieval.rewriting.rewrite import load_rewriter
+from retrieval.rewriting.rewriter import Rewrite
 
 from .flickr import NAME, read_gallery
 from .look_data import Measured, Words

@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks.plots import line_plot
 from benchmarks.runs import Number, Run, command_of, describe_machine
 from indexes.errors import BeholderError
-from indexes.manifest import write_bytes_atomic
-from indexes.percentiles import normal_scores
-from retrieval.encoders import load_encoder
-from rl.align import align
-from rl.align_config import AlignConfig
+from indexes.records.manifest import write_bytes_atomic
+from indexes.records.percentiles import normal_scores
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
 from rl.preferences import write_preferences
 
 from .beauty_numbers import Measured, as_json, chosen_numbers, swept

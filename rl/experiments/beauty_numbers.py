@@ -10,16 +10,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.correlation import spearman
-from benchmarks.pareto import PERCENTILE
+from benchmarks.measures.correlation import spearman
+from benchmarks.measures.stats import RESAMPLES, bootstrap_mean, paired_difference
+from benchmarks.quality.pareto import PERCENTILE
 from benchmarks.runs import Number
-from benchmarks.stats import RESAMPLES, bootstrap_mean, paired_difference
-from indexes.beauty import spread_of
-from indexes.percentiles import normal_scores
-from retrieval.encoders import load_encoder
-from retrieval.generic_queries import generic_queries
-from rl.interpolate import between
-from rl.shift import explained_share, left_over
+from indexes.records.beauty import spread_of
+from indexes.records.percentiles import normal_scores
+from retrieval.encoding.encoders import load_encoder
+from retrieval.search.generic_queries import generic_queries
+from rl.alignment.interpolate import between
+from rl.alignment.shift import explained_share, left_over
 
 from .beauty_sides import BASE, HIT, SHIFT, SUM, Point, mean_point, plain, untrained
 from .flickr import NAME, Gallery, caption_vectors, read_gallery

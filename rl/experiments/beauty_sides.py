@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pareto import PERCENTILE, by_rank_mix, by_sum
 from benchmarks.plots import Curve
-from rl.shift import shifted
+from benchmarks.quality.pareto import PERCENTILE, by_rank_mix, by_sum
+from rl.alignment.shift import shifted
 
 from .flickr import Gallery
 

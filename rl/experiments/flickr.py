@@ -8,15 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.rankings import query_vectors
-from benchmarks.retrieval import RetrievalConfig, read_judgements
-from benchmarks.tables import Judgements
-from indexes.percentiles import normal_scores, percentiles
-from indexes.scores import ScoreLookup, found_scores, read_scores
-from indexes.shards import Embeddings
-from retrieval.encoder import Encoder
-from retrieval.scorers import load_scorer
-from retrieval.scoring import ScoreConfig, score_embeddings
+from benchmarks.quality.captions import RetrievalConfig, read_judgements
+from benchmarks.quality.rankings import query_vectors
+from benchmarks.tables.judgements import Judgements
+from indexes.records.percentiles import normal_scores, percentiles
+from indexes.records.scores import ScoreLookup, found_scores, read_scores
+from indexes.records.shards import Embeddings
+from retrieval.encoding.encoder import Encoder
+from retrieval.scoring.scorers import load_scorer
+from retrieval.scoring.scoring import ScoreConfig, score_embeddings
 
 from .places import Places
 

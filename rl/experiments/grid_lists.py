@@ -1,4 +1,4 @@
-"""Preference lists of the cascade over a gallery in memory: what rl/cascade_lists.py makes of an index, for experiments
+"""Preference lists of the cascade over a gallery in memory: what rl/lists/cascade.py makes of an index, for experiments
 that make many tables. Pure."""
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-from rl.cascade_lists import mixed
 from rl.grids import Variant, grid, grid_chains, grid_prefer, needed, pairs_of
+from rl.lists.cascade import mixed
 from rl.preferences import PreferenceList
 
 AT_ONCE = 256
@@ -20,7 +20,7 @@ AT_ONCE = 256
 
 @dataclass(frozen=True)
 class Grid:
-    """How lists are made; fields as those of rl.cascade_lists.CascadeConfig."""
+    """How lists are made; fields as those of rl.lists.cascade.CascadeConfig."""
 
     u: int = 5
     v: int = 5

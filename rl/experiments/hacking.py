@@ -17,12 +17,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measures.stats import bootstrap_mean, paired_difference
 from benchmarks.runs import Number, Run, command_of, describe_machine
-from benchmarks.stats import bootstrap_mean, paired_difference
 from indexes.errors import BeholderError
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.images import decode, fit
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.sources.images import decode, fit
 
 from .flickr import NAME, read_gallery
 from .hacking_changes import CHANGES, lifted

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.metrics import average_precision, hit_rate
-from benchmarks.rankings import query_vectors, rank_exactly
-from benchmarks.retrieval import RetrievalConfig, read_judgements
+from benchmarks.measures.metrics import average_precision, hit_rate
+from benchmarks.measures.stats import bootstrap_mean, paired_difference
+from benchmarks.quality.captions import RetrievalConfig, read_judgements
+from benchmarks.quality.rankings import query_vectors, rank_exactly
 from benchmarks.runs import Number
-from benchmarks.stats import bootstrap_mean, paired_difference
-from benchmarks.tables import Judgements
-from retrieval.encoder import Encoder
+from benchmarks.tables.judgements import Judgements
+from retrieval.encoding.encoder import Encoder
 
 from .parts import Parts
 from .places import Places

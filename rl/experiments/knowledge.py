@@ -16,11 +16,11 @@ from typing import Any
 
 from benchmarks.runs import Number, Run, command_of, describe_machine
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import sha256_file
-from retrieval.encoders import load_encoder
+from indexes.records.manifest import sha256_file
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
 
-from ..align import align
-from ..align_config import AlignConfig
 from .knowledge_data import GLOSSARIES, PAINTINGS, Descriptions, DevFigures, paintings, write_lists
 from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
@@ -283,7 +283,7 @@ def _align(
 
 def _joined(path: Path, parts: Sequence[Path]) -> Path:
     """One table of several."""
-    from ..preferences import read_preferences, write_preferences
+    from rl.preferences import read_preferences, write_preferences
 
     if not path.is_file():
         read = [read_preferences(part) for part in parts]

@@ -14,18 +14,18 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.knowledge import artists_of, relevance_of, scores_of
-from benchmarks.knowledge_texts import KnowledgeQuery, check_texts, read_texts
-from benchmarks.metrics import average_precision
-from benchmarks.rankings import query_vectors, rank_exactly
-from benchmarks.retrieval import RetrievalConfig, read_judgements
-from benchmarks.tables import read_tsv
+from benchmarks.knowledge.run import artists_of, relevance_of, scores_of
+from benchmarks.knowledge.texts import KnowledgeQuery, check_texts, read_texts
+from benchmarks.measures.metrics import average_precision
+from benchmarks.quality.captions import RetrievalConfig, read_judgements
+from benchmarks.quality.rankings import query_vectors, rank_exactly
+from benchmarks.tables.judgements import read_tsv
 from indexes.errors import BeholderError
-from retrieval.encoder import Encoder
-from retrieval.rewrite_table import read_rewrites
+from retrieval.encoding.encoder import Encoder
+from retrieval.rewriting.table import read_rewrites
+from rl.features import cache_name
+from rl.preferences import write_preferences
 
-from ..features import cache_name
-from ..preferences import write_preferences
 from .kept import OBJECTS
 from .places import Places
 from .tiers import Tiers, tiered_lists

@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.knowledge import DEPTH, knowledge_numbers, mean_of, name_alone, of_vectors, relevance_of, scores_of
-from benchmarks.knowledge_texts import spellings
+from benchmarks.knowledge.run import DEPTH, knowledge_numbers, mean_of, name_alone, of_vectors, relevance_of, scores_of
+from benchmarks.knowledge.texts import spellings
+from benchmarks.measures.stats import bootstrap_mean
 from benchmarks.runs import Number
-from benchmarks.stats import bootstrap_mean
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.shift import direction_of_pairs, explained_share, left_over, shifted
+from rl.dev import hit_rates
+from rl.preferences import read_preferences
 
-from ..dev import hit_rates
-from ..preferences import read_preferences
-from ..shift import direction_of_pairs, explained_share, left_over, shifted
 from .kept import Floats, Kept, kept_numbers
 from .kept import mean_of as mean_kept
 from .knowledge_data import Descriptions, DevFigures, Paintings, paintings

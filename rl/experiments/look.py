@@ -16,19 +16,19 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.knowledge import share_of_gain
-from benchmarks.look import Look, numbers_of
+from benchmarks.knowledge.run import share_of_gain
 from benchmarks.runs import Number, Run, command_of, describe_machine
+from benchmarks.taste.look import Look, numbers_of
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import sha256_file
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
+from indexes.records.manifest import sha256_file
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
+from rl.alignment.shift import direction_of_pairs, explained_share, left_over, shifted
+from rl.dev import hit_rates
+from rl.preferences import read_preferences, write_preferences
 
-from ..align import align
-from ..align_config import AlignConfig
-from ..dev import hit_rates
-from ..preferences import read_preferences, write_preferences
-from ..shift import direction_of_pairs, explained_share, left_over, shifted
 from .flickr import NAME
 from .kept import Floats, Kept, kept_numbers, mean_of
 from .look_data import Measured, Shown, Words, in_words, look_lists, shown_to_learn

@@ -14,20 +14,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.look import Gallery, Look, look_of, signs
-from benchmarks.look_attributes import attributes
-from benchmarks.look_words import ATTRIBUTES, TRAINED, LookWord, look_words, stems_of
-from benchmarks.retrieval import RetrievalConfig, read_judgements
-from benchmarks.score_cache import ScoreCache, scores_folder
-from benchmarks.subjects import short_subjects
-from benchmarks.tables import Judgements, read_tsv
-from indexes.beauty import spread_of
+from benchmarks.quality.captions import RetrievalConfig, read_judgements
+from benchmarks.tables.judgements import Judgements, read_tsv
+from benchmarks.tables.subjects import short_subjects
+from benchmarks.taste.look import Gallery, Look, look_of, signs
+from benchmarks.taste.look_attributes import attributes
+from benchmarks.taste.look_words import ATTRIBUTES, TRAINED, LookWord, look_words, stems_of
+from benchmarks.taste.score_cache import ScoreCache, scores_folder
 from indexes.errors import BeholderError
-from indexes.percentiles import normal_scores, percentiles
-from retrieval.encoder import Encoder
-from retrieval.generic_queries import generic_queries
+from indexes.records.beauty import spread_of
+from indexes.records.percentiles import normal_scores, percentiles
+from retrieval.encoding.encoder import Encoder
+from retrieval.search.generic_queries import generic_queries
+from rl.preferences import PreferenceList
 
-from ..preferences import PreferenceList
 from .flickr import NAME, read_gallery
 from .places import Places
 from .tiers import Tiers, tiered_lists

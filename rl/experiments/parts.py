@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from retrieval.encoder import Encoder
+from retrieval.encoding.encoder import Encoder
 from rl.features import FORWARD, cache_name, compute_once, texts_once
 from rl.pixels import decode_all
 from rl.towers import Towers

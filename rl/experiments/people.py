@@ -19,10 +19,10 @@ import numpy as np
 
 from benchmarks.runs import Number, Run, command_of, describe_machine
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import sha256_file
-from retrieval.encoders import load_encoder
-from rl.align import align
-from rl.align_config import AlignConfig
+from indexes.records.manifest import sha256_file
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
 
 from .people_baselines import best_shift
 from .people_data import SCORED, TRAINED, UNSEEN, VOTED, Pages, write_lists

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.aesthetics import picture_scores
-from benchmarks.correlation import pair_accuracy
+from benchmarks.measures.correlation import pair_accuracy
+from benchmarks.taste.aesthetics import picture_scores
+from rl.alignment.shift import direction_of_pairs, shifted
 from rl.dev import hit_rates
 from rl.grids import level_prefer
 from rl.scorer import ScorerTraining, train_scorer
-from rl.shift import direction_of_pairs, shifted
 
 from .kept import Kept
 from .people_data import DEV, SCORED, VOTED, Pages, fold_of, voted_pages
@@ -58,7 +58,7 @@ def shift_of_pages(places: Places, pages: Pages) -> NDArray[np.float64]:
 
 def ridge_scores(run: Path, places: Places, test: Pages, model: str) -> dict[str, dict[str, list[float]]]:
     """Scores of the test pages and of those voted on, by ridge heads on the image tower's features and on vectors."""
-    from retrieval.scorers import load_scorer
+    from retrieval.scoring.scorers import load_scorer
 
     found: dict[str, dict[str, list[float]]] = {}
     for features in ("tower", "vectors"):

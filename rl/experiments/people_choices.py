@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.correlation import bootstrap_pictures
+from benchmarks.measures.correlation import bootstrap_pictures
 from benchmarks.runs import Number
 
 Floats = NDArray[np.float64]

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.aesthetics import PAIR_COLUMNS
-from benchmarks.tables import read_tsv
-from rl.people_lists import lists_of_scores
+from benchmarks.tables.judgements import read_tsv
+from benchmarks.taste.aesthetics import PAIR_COLUMNS
+from rl.lists.people import lists_of_scores
 from rl.preferences import write_preferences
 
 from .people_choices import chosen_by_scores, chosen_by_votes

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from benchmarks.runs import Number
 from indexes.errors import ConditionFailed
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from rl.shift import shifted
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.shift import shifted
 
 from .kept import Floats, Kept, kept_numbers, mean_of
 from .parts import Parts

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.pictures import picture_vectors
+from benchmarks.tables.pictures import picture_vectors
 from indexes.errors import BeholderError
-from indexes.manifest import MANIFEST, sha256_file
-from retrieval.encoder import Encoder
-from retrieval.pipeline import EmbedConfig, embed
+from indexes.records.manifest import MANIFEST, sha256_file
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
 
 from .steps import Say
 

@@ -16,15 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.knowledge_texts import key, read_texts, spellings
+from benchmarks.knowledge.texts import key, read_texts, spellings
+from benchmarks.measures.stats import bootstrap_mean
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
-from benchmarks.stats import bootstrap_mean
 from indexes.errors import BeholderError
-from indexes.manifest import MANIFEST, sha256_file, write_bytes_atomic, write_json_atomic
-from retrieval.rewrite_table import read_rewrites
+from indexes.records.manifest import MANIFEST, sha256_file, write_bytes_atomic, write_json_atomic
+from retrieval.rewriting.table import read_rewrites
+from rl.rewriting.config import DpoConfig, GrpoConfig, SftConfig
+from rl.rewriting.reward_config import RewardConfig
 
-from ..reward_config import RewardConfig
-from ..rewriter_config import DpoConfig, GrpoConfig, SftConfig
 from .rewriter_numbers import LEARNED, Side, learned_numbers, side_numbers, training_numbers
 from .steps import Say, Steps, content_of, option
 
@@ -110,7 +110,7 @@ def _files(config: RewriterExperiment) -> dict[str, str]:
 
 def _tables(config: RewriterExperiment) -> Found:
     """Writes what is taught, asked in training, asked on dev, and held out; how many of each."""
-    from ..rewriter_data import write_questions
+    from rl.rewriting.data import write_questions
 
     texts = read_texts(config.texts / "queries.tsv", config.texts / "rewrites.tsv")
     label = {key(spelled): style for style, spelled in spellings(texts).items()}
@@ -151,11 +151,11 @@ def _rewrites(path: Path, rows: Sequence[tuple[str, str]]) -> None:
 def _pictures(config: RewriterExperiment) -> Found:
     """Vectors of the paintings, and their scores where a scorer is named."""
     if not (config.embeddings / MANIFEST).is_file():
-        from retrieval.pipeline import EmbedConfig, embed
+        from retrieval.encoding.pipeline import EmbedConfig, embed
 
         embed(config.table.parent, config.embeddings, EmbedConfig(model=config.model))
     if config.scorer:
-        from retrieval.scoring import ScoreConfig, score_folder
+        from retrieval.scoring.scoring import ScoreConfig, score_folder
 
         score_folder(config.embeddings, ScoreConfig((config.scorer,)))
     write_json_atomic(config.run / "rewards.json", _rewards(config, "train").to_dict())
@@ -170,14 +170,14 @@ def _rewards(config: RewriterExperiment, split: str) -> RewardConfig:
 
 def _train(config: RewriterExperiment, seed: int, settings: Mapping[str, Any], steps: Steps, say: Say) -> Found:
     """SFT, GRPO and DPO of a seed: figures of each one's log."""
-    from ..rewriter_train import read_log, train_rewriter
+    from rl.rewriting.train import read_log, train_rewriter
 
     home, run = config.run / f"seed-{seed}", config.run
     shared: dict[str, Any] = {"batch": config.batch, "answer_tokens": config.answer_tokens, "seed": seed}
     shared |= {"log_every": 5, "save_every": 20}
 
     def begin() -> Found:
-        from ..small_llama import SmallLlama, write_small_llama
+        from rl.rewriting.small_llama import SmallLlama, write_small_llama
 
         texts = [text for row in read_rewrites(run / "words.tsv")[1] for text in (row["query"], row["rewrite"])]
         return {"weights": write_small_llama(home / "start", texts, config.model, SmallLlama(seed=seed))}
@@ -211,9 +211,9 @@ def _train(config: RewriterExperiment, seed: int, settings: Mapping[str, Any], s
 
 
 def _rank(config: RewriterExperiment, seed: int, home: Path) -> None:
-    from ..rewards import Rewards
-    from ..rewriter_data import questions
-    from ..rewriter_measure import ranked, sampled
+    from rl.rewards import Rewards
+    from rl.rewriting.data import questions
+    from rl.rewriting.measure import ranked, sampled
 
     rows = questions(config.run / "questions.tsv")
     every = max(1, len(rows) // config.dpo_queries)
@@ -225,12 +225,11 @@ def _rank(config: RewriterExperiment, seed: int, home: Path) -> None:
 
 def _answers(config: RewriterExperiment, seed: int) -> Found:
     """What the seed's rewriters make of dev and held-out queries, as search would use it: no picture is read."""
-    from retrieval.encoders import load_encoder
-    from retrieval.rewrite import load_rewriter
-    from retrieval.rewriter import RewriteSettings
-
-    from ..rewriter_data import questions
-    from ..rewriter_measure import answered
+    from retrieval.encoding.encoders import load_encoder
+    from retrieval.rewriting.rewrite import load_rewriter
+    from retrieval.rewriting.rewriter import RewriteSettings
+    from rl.rewriting.data import questions
+    from rl.rewriting.measure import answered
 
     encoder = load_encoder(config.model)
     settings = RewriteSettings(cache=None, max_answer_tokens=2 * config.answer_tokens)
@@ -250,11 +249,10 @@ def _stages(config: RewriterExperiment) -> tuple[str, ...]:
 
 def _sides(config: RewriterExperiment, answers: Mapping[int, Found], part: str, split: str) -> dict[str, Side]:
     """Figures of each side over the pictures of a split, a row per query; trained sides have one list per seed."""
-    from retrieval.rewrite import load_rewriter
-
-    from ..reward_corpus import load_corpus
-    from ..rewriter_data import questions
-    from ..rewriter_measure import Judged
+    from retrieval.rewriting.rewrite import load_rewriter
+    from rl.rewriting.data import questions
+    from rl.rewriting.measure import Judged
+    from rl.rewriting.reward_corpus import load_corpus
 
     corpus = load_corpus(_rewards(config, split))
     judged = Judged.of(corpus, questions(config.run / f"{part}.tsv"))
@@ -277,10 +275,9 @@ def _sides(config: RewriterExperiment, answers: Mapping[int, Found], part: str, 
 
 def _exchanged(queries: Sequence[str], texts: Sequence[str]) -> list[str]:
     """Each query with what was added to another's: halfway round the list, where another style is."""
-    from retrieval.rewrite_arms import filled
-    from retrieval.rewrite_offline import bare
-
-    from ..rewriter_data import pattern_of
+    from retrieval.rewriting.arms import filled
+    from retrieval.rewriting.offline import bare
+    from rl.rewriting.data import pattern_of
 
     patterns = [pattern_of(query, text) or "" for query, text in zip(queries, texts, strict=True)]
     moved = list(np.roll(np.array(patterns, dtype=object), len(patterns) // 2))
@@ -333,6 +330,6 @@ def _run(
 
 
 def _queries(config: RewriterExperiment, part: str) -> list[str]:
-    from ..rewriter_data import questions
+    from rl.rewriting.data import questions
 
     return [row["query"] for row in questions(config.run / f"{part}.tsv")]

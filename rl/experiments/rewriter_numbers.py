@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.measures.stats import bootstrap_mean, paired_difference
 from benchmarks.runs import Number
-from benchmarks.stats import bootstrap_mean, paired_difference
 
 LEARNED = "grpo", "dpo"  # what is compared with sft, paired
 SHOWN = {

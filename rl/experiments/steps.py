@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import write_json_atomic
+from indexes.records.manifest import write_json_atomic
 
 Say = Callable[[str], None]
 

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-
-from ..preferences import PreferenceList
+from rl.preferences import PreferenceList
 
 
 @dataclass(frozen=True)

@@ -59,8 +59,8 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_index(tiny_model: Path, corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A flat INDEX of all twelve pictures; its EMBEDDINGS lie beside it in `embeddings`."""
-    from indexes.build import IndexConfig, build_index
-    from retrieval.pipeline import EmbedConfig, embed
+    from indexes.building.build import IndexConfig, build_index
+    from retrieval.encoding.pipeline import EmbedConfig, embed
 
     place = tmp_path_factory.mktemp("index")
     embed(corpus / "images", place / "embeddings", EmbedConfig(model=str(tiny_model), workers=1))

@@ -8,10 +8,10 @@ import numpy as np
 from PIL import Image
 
 from indexes import load_index
-from indexes.build import IndexConfig, build_index
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, write_shard
-from retrieval.searcher import Searcher
+from indexes.building.build import IndexConfig, build_index
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, write_shard
+from retrieval.search.searcher import Searcher
 from tests.retrieval.served import items_of
 from tests.retrieval.word_encoder import WordEncoder
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.aesthetic_sets import SETS, file_of, read_table
-from benchmarks.aesthetics import AestheticsConfig, measure
 from benchmarks.runs import read_run
+from benchmarks.tables.aesthetic_sets import SETS, file_of, read_table
+from benchmarks.taste.aesthetics import AestheticsConfig, measure
 from indexes.errors import BeholderError, FormatError
-from retrieval.scorers import load_scorer
+from retrieval.scoring.scorers import load_scorer
 from tests.conftest import ROOT
 
 DATA = os.environ.get("BEHOLDER_DATA", "")

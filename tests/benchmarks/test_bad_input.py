@@ -8,11 +8,11 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from indexes.build import build_index
+from indexes.building.build import build_index
+from indexes.building.index_config import IndexConfig
 from indexes.errors import BeholderError
-from indexes.index_config import IndexConfig
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.scoring import ScoreConfig, score_embeddings
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.scoring.scoring import ScoreConfig, score_embeddings
 from tests.benchmarks.bad_input import KINDS, write_bad
 
 VERBS = {

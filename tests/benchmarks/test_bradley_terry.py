@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.bradley_terry import bradley_terry
-from benchmarks.correlation import spearman
-from benchmarks.tables import read_tsv
+from benchmarks.measures.bradley_terry import bradley_terry
+from benchmarks.measures.correlation import spearman
+from benchmarks.tables.judgements import read_tsv
 from indexes.errors import BeholderError
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.caption_files import caption_file, read_rows
-from benchmarks.retrieval import RetrievalConfig, read_judgements
+from benchmarks.quality.captions import RetrievalConfig, read_judgements
+from benchmarks.tables.caption_files import caption_file, read_rows
 from indexes.errors import BeholderError
 
 FLICKR30K = {

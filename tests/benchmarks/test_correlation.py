@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.correlation import (
+from benchmarks.measures.correlation import (
     bootstrap_pictures,
     choice_agreement,
     inversions,

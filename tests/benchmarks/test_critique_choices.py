@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from benchmarks.critics import ModelCritic
-from benchmarks.critique_choices import ChoicesConfig, measure_aesbench, measure_art
-from benchmarks.critique_sets import read_aesbench, read_aqua, read_artbench, read_artquest, read_vlmevalkit
+from benchmarks.critique.choices import ChoicesConfig, measure_aesbench, measure_art
+from benchmarks.critique.critics import ModelCritic
+from benchmarks.critique.sets import read_aesbench, read_aqua, read_artbench, read_artquest, read_vlmevalkit
 from indexes.errors import BeholderError, FormatError
-from retrieval.chat_exchange import Answer, Failure, Question
+from retrieval.language.chat_exchange import Answer, Failure, Question
 from tests.benchmarks.test_critique_claims import Speaker
 from tests.conftest import write_pictures
 

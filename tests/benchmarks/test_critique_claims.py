@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.critics import (
+from benchmarks.critique.claims import measure_claims
+from benchmarks.critique.critics import (
     Asked,
     CriticSettings,
     ModelCritic,
@@ -21,12 +22,11 @@ from benchmarks.critics import (
     unanswered,
     write_answers,
 )
-from benchmarks.critique_claims import measure_claims
-from benchmarks.critique_files import CritiqueConfig
-from benchmarks.critique_pairs import measure_pairs
+from benchmarks.critique.files import CritiqueConfig
+from benchmarks.critique.pairs import measure_pairs
 from indexes.errors import BeholderError, ConditionFailed
-from retrieval.chat_exchange import Answer, Failure, Question
 from retrieval.conversations import ASSISTANT, USER, Claim, Conversation, Turn, write_conversations
+from retrieval.language.chat_exchange import Answer, Failure, Question
 from tests.conftest import write_pictures
 
 WORDS = {"low": "dark", "middle": "of medium brightness", "high": "bright"}

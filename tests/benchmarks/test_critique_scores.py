@@ -4,7 +4,7 @@ overall of AesBench."""
 import numpy as np
 import pytest
 
-from benchmarks.critique_scores import (
+from benchmarks.critique.scores import (
     ABSENT,
     UNREAD,
     aesbench_overall,

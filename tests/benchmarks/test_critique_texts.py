@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.critics import ModelCritic
-from benchmarks.critique_captions import CaptionsConfig, measure_captions, nearest_captions
-from benchmarks.critique_grades import GradesConfig, measure_grades, read_answers
-from benchmarks.critique_texts import TextsConfig, measure_written
+from benchmarks.critique.captions import CaptionsConfig, measure_captions, nearest_captions
+from benchmarks.critique.critics import ModelCritic
+from benchmarks.critique.grades import GradesConfig, measure_grades, read_answers
+from benchmarks.critique.texts import TextsConfig, measure_written
 from indexes.errors import BeholderError, FormatError
-from retrieval.chat_exchange import Answer, Failure, Question
+from retrieval.language.chat_exchange import Answer, Failure, Question
 from tests.benchmarks.test_critique_claims import Speaker
 from tests.conftest import write_pictures
 
@@ -123,7 +123,7 @@ def test_the_nearest_training_picture_lends_its_caption(tmp_path: Path, monkeypa
         def blocks(self) -> list[tuple[Any, Any]]:
             return [(None, np.array([[1, 0], [0.6, 0.8]])), (None, np.array([[0, 1.0]]))]
 
-    monkeypatch.setattr("benchmarks.critique_captions.Embeddings", Fake)
+    monkeypatch.setattr("benchmarks.critique.captions.Embeddings", Fake)
     known = {"a.jpg": ["of a", "again"], "c.jpg": ["of c"]}
     assert nearest_captions(tmp_path, ["b.jpg", "a.jpg"], known) == ["of c", "of c"]  # never itself
     with pytest.raises(BeholderError, match="1 of 1 pictures are not in"):

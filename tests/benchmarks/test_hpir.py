@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks import hpir
-from benchmarks.correlation import bootstrap_pictures, choice_agreement
-from benchmarks.stats import bootstrap_mean
+from benchmarks.hpir import metric as hpir
+from benchmarks.measures.correlation import bootstrap_pictures, choice_agreement
+from benchmarks.measures.stats import bootstrap_mean
 from indexes.errors import BeholderError
 
 # c = .9, .6, .8, .55; the majority is A, B, A, B

@@ -10,9 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.hpir_draw import draw_groups, draw_share
-from benchmarks.hpir_make import HpirMakeConfig, make
-from benchmarks.hpir_set import pictures_of, read_set
+from benchmarks.hpir.draw import draw_groups, draw_share
+from benchmarks.hpir.make import HpirMakeConfig, make
+from benchmarks.tables.hpir_set import pictures_of, read_set
 from indexes.errors import BeholderError, FormatError
 from retrieval.hpir import hpir_items, hpir_lines
 from retrieval.votes import Shown, Side, VoteBook

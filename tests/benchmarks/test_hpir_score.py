@@ -15,22 +15,23 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks import hpir, hpir_controls
 from benchmarks.cli import app
-from benchmarks.correlation import pair_accuracy
-from benchmarks.hpir_make import HpirMakeConfig, make
-from benchmarks.hpir_score import HpirScoreConfig, measure
+from benchmarks.hpir import controls as hpir_controls
+from benchmarks.hpir import metric as hpir
+from benchmarks.hpir.make import HpirMakeConfig, make
+from benchmarks.hpir.score import HpirScoreConfig, measure
+from benchmarks.measures.correlation import pair_accuracy
 from benchmarks.runs import Number, Run, read_run
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.shards import Embeddings
-from retrieval.encoders import load_encoder
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.shards import Embeddings
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
 from retrieval.hpir import HpirItem, hpir_lines, item_id
-from retrieval.own_heads import HeadRecord, save_head
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.query import combine
-from retrieval.scorer_card import of_pixels
-from retrieval.scorers import load_scorer
+from retrieval.scoring.card import of_pixels
+from retrieval.scoring.own_heads import HeadRecord, save_head
+from retrieval.scoring.scorers import load_scorer
+from retrieval.search.query import combine
 
 QUERY = "a bright picture"
 

@@ -6,7 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.index_retrieval import IndexRetrievalConfig, check, measure
+from benchmarks.quality.index_retrieval import IndexRetrievalConfig, check, measure
 from benchmarks.runs import Number, read_run
 from indexes.errors import BeholderError, ConditionFailed
 

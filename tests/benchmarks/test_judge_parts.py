@@ -11,17 +11,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.judge_book import Book
-from benchmarks.judge_controls import BLANKS, OTHER, control_pairs, losing_outcome, same_outcome
-from benchmarks.judge_offline import OfflineJudge
-from benchmarks.judge_rows import Pair, Row, blank_row, part_of, portable, portable_search, read_queries
-from benchmarks.judges import families, kinship
+from benchmarks.judge.book import Book
+from benchmarks.judge.controls import BLANKS, OTHER, control_pairs, losing_outcome, same_outcome
+from benchmarks.judge.judges import families, kinship
+from benchmarks.judge.offline import OfflineJudge
+from benchmarks.judge.rows import Pair, Row, blank_row, part_of, portable, portable_search, read_queries
 from indexes.errors import BeholderError, FormatError
-from retrieval.encoders import load_encoder
-from retrieval.judge import ASPECTS, Comparison, Verdict
-from retrieval.rewrite_table import write_rewrites
-from retrieval.rewriter import Rewrite
-from retrieval.scorers import load_scorer
+from retrieval.encoding.encoders import load_encoder
+from retrieval.language.judge import ASPECTS, Comparison, Verdict
+from retrieval.rewriting.rewriter import Rewrite
+from retrieval.rewriting.table import write_rewrites
+from retrieval.scoring.scorers import load_scorer
 
 
 def verdicts(calls: Sequence[tuple[Any, Any]]) -> list[Verdict]:

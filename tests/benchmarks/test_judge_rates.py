@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from benchmarks import judge_rates
-from benchmarks.judge_rates import Tally, cohen_kappa, people_choice, people_kappa
+from benchmarks.judge import rates as judge_rates
+from benchmarks.judge.rates import Tally, cohen_kappa, people_choice, people_kappa
 from indexes.errors import BeholderError
 
 W, S, L = 60, 30, 60

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.judge import JudgeConfig, check, measure
+from benchmarks.judge.run import JudgeConfig, check, measure
 from benchmarks.report import render
 from benchmarks.runs import Run, read_run, write_run
 from indexes.errors import BeholderError, ConditionFailed
 from retrieval.hpir import HpirItem, hpir_lines, item_id
-from retrieval.judge import ASPECTS
+from retrieval.language.judge import ASPECTS
 from tests.benchmarks.judge_corpus import QUERIES, make_corpus, opener
 
 N = len(QUERIES)

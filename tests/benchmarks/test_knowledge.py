@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.knowledge import knowledge_numbers, mean_of, name_alone, relevance_of, share_of_gain
-from benchmarks.knowledge_texts import KnowledgeQuery, check_texts, key, naming_problems, read_texts, spellings
+from benchmarks.knowledge.run import knowledge_numbers, mean_of, name_alone, relevance_of, share_of_gain
+from benchmarks.knowledge.texts import KnowledgeQuery, check_texts, key, naming_problems, read_texts, spellings
 from indexes.errors import BeholderError, FormatError
-from retrieval.rewrite_table import read_rewrites
+from retrieval.rewriting.table import read_rewrites
 
 TEXTS = Path(__file__).parents[2] / "docs" / "experiments" / "knowledge"
 STYLES = {"Cubism": "cubism", "ArtDeco": "art deco", "Realism": "realism", "Photorealism": "photorealism"}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import look_attributes
-from benchmarks.look import Gallery, Look, LookConfig, counts, look_of, measure, numbers_of, signs
-from benchmarks.look_measures import (
+from benchmarks.taste import look_attributes
+from benchmarks.taste.look import Gallery, Look, LookConfig, counts, look_of, measure, numbers_of, signs
+from benchmarks.taste.look_measures import (
     LOG_FLOOR,
     MEASURES,
     colour_area,
@@ -17,8 +17,17 @@ from benchmarks.look_measures import (
     relative_chroma,
     tonal_width,
 )
-from benchmarks.look_words import ATTRIBUTES, COLUMNS, TRAINED, UNSEEN, LookWord, look_words, names_subject, stems_of
-from benchmarks.score_cache import ScoreCache
+from benchmarks.taste.look_words import (
+    ATTRIBUTES,
+    COLUMNS,
+    TRAINED,
+    UNSEEN,
+    LookWord,
+    look_words,
+    names_subject,
+    stems_of,
+)
+from benchmarks.taste.score_cache import ScoreCache
 from indexes.errors import BeholderError, FormatError
 
 
@@ -239,7 +248,7 @@ def test_attributes_are_measured_once_for_a_picture_whatever_it_is_called(galler
 
 def test_another_formula_finds_nothing_kept(monkeypatch):
     before = look_attributes.second_fingerprint()
-    monkeypatch.setattr("benchmarks.look_measures.JPEG_QUALITY", 80)
+    monkeypatch.setattr("benchmarks.taste.look_measures.JPEG_QUALITY", 80)
     assert look_attributes.second_fingerprint() != before
 
 

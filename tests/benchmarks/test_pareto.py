@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from benchmarks.pareto import PERCENTILE, ParetoConfig, by_rank_mix, by_sum, curves, measure
-from indexes.build import IndexConfig, build_index
+from benchmarks.quality.pareto import PERCENTILE, ParetoConfig, by_rank_mix, by_sum, curves, measure
+from indexes.building.build import IndexConfig, build_index
 from indexes.errors import BeholderError
-from indexes.percentiles import percentiles
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.search import load_index
-from indexes.shards import Embeddings
+from indexes.records.percentiles import percentiles
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.shards import Embeddings
+from indexes.searching.search import load_index
 
 
 @pytest.fixture
@@ -45,7 +45,7 @@ def test_more_weight_never_makes_results_less_beautiful(some):
 @pytest.fixture
 def scored(tiny_index):
     """The tiny EMBEDDINGS with scores by `brightness`, as `beholder score` leaves them."""
-    from retrieval.scorers import load_scorer
+    from retrieval.scoring.scorers import load_scorer
 
     folder = tiny_index.parent / "embeddings"
     digests = Embeddings(folder).items().column("sha256").to_pylist()
@@ -56,8 +56,8 @@ def scored(tiny_index):
 
 
 def test_the_sum_is_what_an_index_answers(scored, corpus, tiny_model, tmp_path):
-    from retrieval.encoders import load_encoder
-    from retrieval.generic_queries import generic_queries
+    from retrieval.encoding.encoders import load_encoder
+    from retrieval.search.generic_queries import generic_queries
 
     encoder = load_encoder(str(tiny_model))
     table = {"table": corpus / "captions.tsv", "splits": None, "pictures": corpus / "images"}
@@ -80,7 +80,7 @@ def test_the_sum_is_what_an_index_answers(scored, corpus, tiny_model, tmp_path):
 
 
 def test_a_scorer_of_pixels_without_scores_is_refused_with_the_way(corpus, tiny_model, tiny_index):
-    from retrieval.encoders import load_encoder
+    from retrieval.encoding.encoders import load_encoder
 
     folder = tiny_index.parent / "embeddings"
     config = ParetoConfig(corpus / "captions.tsv", split=None, pictures=corpus / "images", embeddings=folder)

@@ -6,15 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.cut_off import CutOffConfig
-from benchmarks.cut_off import measure as measure_cut_off
-from benchmarks.negatives import NegativesConfig
-from benchmarks.negatives import measure as measure_negatives
-from benchmarks.subjects import absent_subjects, short_subjects, stem, word_list
-from indexes.build import IndexConfig, build_index
+from benchmarks.quality.cut_off import CutOffConfig
+from benchmarks.quality.cut_off import measure as measure_cut_off
+from benchmarks.quality.negatives import NegativesConfig
+from benchmarks.quality.negatives import measure as measure_negatives
+from benchmarks.tables.subjects import absent_subjects, short_subjects, stem, word_list
+from indexes.building.build import IndexConfig, build_index
 from indexes.errors import BeholderError
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, write_shard
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, write_shard
 from tests.retrieval.served import items_of
 from tests.retrieval.word_encoder import WordEncoder
 

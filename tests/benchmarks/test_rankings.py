@@ -8,15 +8,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from benchmarks.rankings import parse_answers, query_vectors, rank_by_index, rank_exactly
-from benchmarks.retrieval import RetrievalConfig, measure, read_judgements
-from benchmarks.tables import Judgements, Query
+from benchmarks.quality.captions import RetrievalConfig, measure, read_judgements
+from benchmarks.quality.rankings import parse_answers, query_vectors, rank_by_index, rank_exactly
+from benchmarks.tables.judgements import Judgements, Query
 from indexes.errors import BeholderError
-from indexes.exact import Neighbors
-from indexes.search import load_index
-from indexes.shards import Embeddings
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
+from indexes.records.exact import Neighbors
+from indexes.records.shards import Embeddings
+from indexes.searching.search import load_index
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
 
 
 @pytest.fixture(scope="module")

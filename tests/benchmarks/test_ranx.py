@@ -6,7 +6,7 @@ ranx compiles itself for a minute or two the first time.
 import numpy as np
 import pytest
 
-from benchmarks import metrics
+from benchmarks.measures import metrics
 
 pytestmark = [pytest.mark.campaign, pytest.mark.filterwarnings("ignore:.*unsafe cast from uint64")]
 QUERIES, PICTURES = 40, 30

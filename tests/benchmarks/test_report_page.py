@@ -10,14 +10,14 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
+from benchmarks.measures.stats import bootstrap_mean
 from benchmarks.per_query import PerQuery, path_beside
-from benchmarks.report_gallery import GalleryConfig, gallery_rows, system_words
-from benchmarks.report_page import LONG, page
-from benchmarks.run_plots import MOST, plots_of
+from benchmarks.reports.gallery import GalleryConfig, gallery_rows, system_words
+from benchmarks.reports.page import LONG, page
+from benchmarks.reports.run_plots import MOST, plots_of
 from benchmarks.runs import Number, Run, write_run
-from benchmarks.stats import bootstrap_mean
 from indexes.errors import BeholderError
-from retrieval.search_config import SearchConfig
+from retrieval.search.config import SearchConfig
 
 VALUES = (np.random.default_rng(2).random(200) < 0.4).astype(float)
 

@@ -11,12 +11,12 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from benchmarks import results as results_module
 from benchmarks.cli import app
 from benchmarks.report import find_blocks
-from benchmarks.results import ResultsConfig, results
-from benchmarks.results_document import TITLES, document, summary
-from benchmarks.results_steps import Places, steps
+from benchmarks.reports import results as results_module
+from benchmarks.reports.results import ResultsConfig, results
+from benchmarks.reports.results_document import TITLES, document, summary
+from benchmarks.reports.results_steps import Places, steps
 from benchmarks.runs import Number, Run, read_run, write_run
 from indexes.errors import BeholderError, ConditionFailed
 from retrieval.__main__ import app as beholder

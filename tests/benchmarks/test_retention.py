@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.rankings import rank_exactly, rank_texts
-from benchmarks.retention import CHANGE, Scored, caption_scores, check_retention, label_scores, retention
+from benchmarks.quality.rankings import rank_exactly, rank_texts
+from benchmarks.quality.retention import CHANGE, Scored, caption_scores, check_retention, label_scores, retention
 from benchmarks.runs import Number, Run
-from benchmarks.tables import Judgements, Query
+from benchmarks.tables.judgements import Judgements, Query
 from indexes.errors import BeholderError, ConditionFailed
 
 JUDGED = Judgements(("a", "b"), tuple(Query((str(n),), (place,), "caption") for n, place in enumerate((0, 0, 1, 1))))

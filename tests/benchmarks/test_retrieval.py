@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import metrics
 from benchmarks.cli import app
-from benchmarks.rankings import query_vectors
-from benchmarks.retrieval import RetrievalConfig, measure, read_judgements
+from benchmarks.measures import metrics
+from benchmarks.quality.captions import RetrievalConfig, measure, read_judgements
+from benchmarks.quality.rankings import query_vectors
 from benchmarks.runs import read_run
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.shards import Embeddings
-from retrieval.encoders import load_encoder
+from indexes.records.shards import Embeddings
+from retrieval.encoding.encoders import load_encoder
 
 
 def bench(*words: object) -> tuple[int, str, BaseException | None]:

@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.rewriting import RewritingConfig, measure
+from benchmarks.quality.rewriting import RewritingConfig, measure
 from indexes.errors import BeholderError
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.rewrite_table import write_rewrites
-from retrieval.rewriter import Rewrite
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.rewriting.rewriter import Rewrite
+from retrieval.rewriting.table import write_rewrites
 from tests.conftest import write_pictures
 
 CAPTIONS = [f"{colour} {thing}" for colour in ("red", "green", "blue") for thing in ("car", "house", "bird", "lake")]
@@ -83,7 +83,7 @@ def test_percentiles_are_of_the_scores_in_embeddings(
     table: Path, tmp_path: Path, encoder: Encoder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from indexes import Embeddings
-    from indexes.scores import ScoreColumn, scores_path, write_scores
+    from indexes.records.scores import ScoreColumn, scores_path, write_scores
 
     config = RewritingConfig(table, rewrite=("suffix",), embeddings=tmp_path / "e.emb", scorer=("light",))
     with pytest.raises(BeholderError, match=r"lacks scores of light.*beholder score"):
@@ -94,6 +94,6 @@ def test_percentiles_are_of_the_scores_in_embeddings(
     run = measure(config, encoder=encoder)
     # Six pictures in the split, so the top 10 is all of them: the mean percentile is one half, whatever is asked.
     assert run.numbers["percentile of light in the top 10, as typed"].value == pytest.approx(0.5)
-    monkeypatch.setattr("benchmarks.rewriting.TOP", 1)
+    monkeypatch.setattr("benchmarks.quality.rewriting.TOP", 1)
     run = measure(config, encoder=encoder)
     assert 1 / 12 <= run.numbers["percentile of light in the top 1, as typed"].value <= 11 / 12

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from benchmarks.measures.stats import Interval, bootstrap_mean, paired_difference, unpaired_difference
 from benchmarks.per_query import PerQuery
-from benchmarks.run_compare import PAIRED, REPEATS, UNPAIRED, compared, remarks, table_of
+from benchmarks.reports.compare import PAIRED, REPEATS, UNPAIRED, compared, remarks, table_of
 from benchmarks.runs import Number, Run
-from benchmarks.stats import Interval, bootstrap_mean, paired_difference, unpaired_difference
 from indexes.errors import BeholderError
 
 DRAWN = np.random.default_rng(5)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.measures.stats import bootstrap_mean
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path, read_run, write_run
-from benchmarks.stats import bootstrap_mean
 from indexes.errors import FormatError
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from benchmarks.runs import Number, Run
-from benchmarks.scale import Rates, ScaleConfig, needs, rates_of
+from benchmarks.speed.scale import Rates, ScaleConfig, needs, rates_of
 from indexes.errors import BeholderError
 
 RATES = Rates(

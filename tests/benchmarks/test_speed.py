@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from benchmarks.cli import app
 from benchmarks.runs import Number, read_run
-from benchmarks.speed_embed import Repeat, SpeedEmbedConfig, decode_chunk, summarize
-from benchmarks.speed_search import SpeedSearchConfig, clustered, rate
+from benchmarks.speed.embed import Repeat, SpeedEmbedConfig, decode_chunk, summarize
+from benchmarks.speed.search import SpeedSearchConfig, clustered, rate
 from indexes.errors import BeholderError
-from retrieval.images import Preprocessing
+from retrieval.sources.images import Preprocessing
 
 
 def test_expected_rate_is_that_of_two_stages_that_share_the_cores() -> None:
@@ -53,7 +53,7 @@ def test_rate_counts_queries_of_whole_calls() -> None:
 
 
 def test_speed_search_runs_and_agrees_with_faiss(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed_search.TURN_S", 0.02)
+    monkeypatch.setattr("benchmarks.speed.search.TURN_S", 0.02)
     out = tmp_path / "speed.json"
     words = ["speed", "search", "--count", "3000", "--width", "32", "--batch", "2", "--repeats", "2"]
     result = CliRunner().invoke(app, [*words, "--out", str(out)])

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.speed_critique import SpeedCritiqueConfig, _with_answer, measure
+from benchmarks.speed.critique import SpeedCritiqueConfig, _with_answer, measure
 from indexes.errors import BeholderError
 from tests.conftest import ROOT, write_pictures
 

@@ -9,12 +9,12 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.clusters import BLOCK, Clusters
-from benchmarks.index_sides import Side, build_autofaiss, build_ours, least_effort
 from benchmarks.runs import read_run
-from benchmarks.speed_index import SpeedIndexConfig, curves, trade_off, write_embeddings
+from benchmarks.speed.clusters import BLOCK, Clusters
+from benchmarks.speed.index import SpeedIndexConfig, curves, trade_off, write_embeddings
+from benchmarks.speed.index_sides import Side, build_autofaiss, build_ours, least_effort
 from indexes.errors import BeholderError
-from indexes.exact import exact_search
+from indexes.records.exact import exact_search
 
 PEER = """
 import faiss, json, numpy as np, pathlib
@@ -112,7 +112,7 @@ def test_both_sides_hold_the_same_vectors(tmp_path: Path, peer: Path) -> None:
 
 
 def test_speed_index_runs(tmp_path: Path, peer: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed_index.TURN_S", 0.01)
+    monkeypatch.setattr("benchmarks.speed.index.TURN_S", 0.01)
     out = tmp_path / "speed-index.json"
     words = ["speed", "index", "--count", "1200", "--width", "16", "--batch", "2", "--repeats", "2", "--memory", "1GiB"]
     result = CliRunner().invoke(app, [*words, "--autofaiss", str(peer), "--out", str(out)])
@@ -127,7 +127,7 @@ def test_speed_index_runs(tmp_path: Path, peer: Path, monkeypatch: pytest.Monkey
 
 
 def test_the_curve_of_recall_and_speed_ends_where_nearly_all_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed_index.TRADE_S", 0.001)
+    monkeypatch.setattr("benchmarks.speed.index.TRADE_S", 0.001)
     exact = np.arange(20).reshape(2, 10)
 
     def search(batch: np.ndarray, effort: int | None, threads: int | None) -> np.ndarray:

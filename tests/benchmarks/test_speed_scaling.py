@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.power_law import fit_power_law
+from benchmarks.measures.power_law import fit_power_law
 from benchmarks.runs import Number, read_run
-from benchmarks.speed_scaling import MEASURES, Size, SpeedScalingConfig, curves, measure, numbers_of
+from benchmarks.speed.scaling import MEASURES, Size, SpeedScalingConfig, curves, measure, numbers_of
 from indexes.errors import BeholderError
 
 COUNTS = [1000, 2000, 4000, 8000]
@@ -59,9 +59,9 @@ def test_numbers_hold_each_size_and_an_exponent_of_each_cost() -> None:
 
 
 def test_a_run_over_small_sizes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("benchmarks.speed_scaling.TURN_S", 0.02)
-    monkeypatch.setattr("benchmarks.speed_scaling.TUNING", 50)
-    monkeypatch.setattr("benchmarks.speed_scaling.ASKED", 50)
+    monkeypatch.setattr("benchmarks.speed.scaling.TURN_S", 0.02)
+    monkeypatch.setattr("benchmarks.speed.scaling.TUNING", 50)
+    monkeypatch.setattr("benchmarks.speed.scaling.ASKED", 50)
     out = tmp_path / "scaling.json"
     words = [word for count in (4000, 1000, 2000) for word in ("--count", str(count))]
     more = ["--width", "16", "--repeats", "2", "--factory", "IVF16,SQ8", "--out", str(out)]

@@ -13,11 +13,11 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks.cli import app
-from benchmarks.load import compiled
 from benchmarks.runs import read_run
-from benchmarks.serve_config import SpeedServeConfig
-from benchmarks.serve_sides import clip_retrieval, free_port, knn_bodies, running, write_peer
-from benchmarks.soak import grown
+from benchmarks.speed.load import compiled
+from benchmarks.speed.serve_config import SpeedServeConfig
+from benchmarks.speed.serve_sides import clip_retrieval, free_port, knn_bodies, running, write_peer
+from benchmarks.speed.soak import grown
 from indexes.errors import BeholderError
 
 pytestmark = pytest.mark.skipif(

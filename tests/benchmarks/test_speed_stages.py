@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import speed_stages
 from benchmarks.cli import app
 from benchmarks.runs import Number, Run, read_run
-from benchmarks.speed_search import SpeedSearchConfig
-from benchmarks.speed_stages import STAGES, bars, parse_explained, warm_numbers
+from benchmarks.speed import stages as speed_stages
+from benchmarks.speed.search import SpeedSearchConfig
+from benchmarks.speed.stages import STAGES, bars, parse_explained, warm_numbers
 from indexes.errors import BeholderError
 
 EXPLAINED = """query     a boat

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.stats import bootstrap_mean, bootstrap_median, paired_difference, paired_medians
+from benchmarks.measures.stats import bootstrap_mean, bootstrap_median, paired_difference, paired_medians
 from indexes.errors import BeholderError
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import tables
+from benchmarks.tables import judgements as tables
 from indexes.errors import BeholderError, FormatError
 
 ROWS = [

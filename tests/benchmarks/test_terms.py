@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.aesthetic_sets import SETS
-from benchmarks.evaluation import SETS as MEASURED
-from benchmarks.hpir_set import write_set
-from benchmarks.terms import TABLES, refuse_training, terms_of, terms_table
+from benchmarks.tables.aesthetic_sets import SETS
+from benchmarks.tables.evaluation import SETS as MEASURED
+from benchmarks.tables.hpir_set import write_set
+from benchmarks.tables.terms import TABLES, refuse_training, terms_of, terms_table
 from indexes.errors import BeholderError
-from indexes.manifest import sha256_file
+from indexes.records.manifest import sha256_file
 from retrieval.hpir import HpirItem
 from rl.captions import SOURCES
 
@@ -83,7 +83,7 @@ def test_a_table_by_another_name_is_known_by_its_content(tmp_path: Path) -> None
 
 def test_the_guide_shows_the_terms_as_they_are() -> None:
     guide = (Path(__file__).parents[2] / "docs" / "measuring.md").read_text(encoding="utf-8")
-    assert terms_table() in guide, "print(benchmarks.terms.terms_table()) into docs/measuring.md"
+    assert terms_table() in guide, "print(benchmarks.tables.terms.terms_table()) into docs/measuring.md"
 
 
 def test_the_pictures_behind_reported_figures_are_of_sets_with_terms() -> None:

@@ -6,8 +6,8 @@ import random
 import numpy as np
 import pytest
 
-from benchmarks.cider import cider_d, tokens
-from benchmarks.text_metrics import CAPTION_METRICS, METRICS, lengths, measure_texts, shuffled, signatures
+from benchmarks.critique.cider import cider_d, tokens
+from benchmarks.critique.text_metrics import CAPTION_METRICS, METRICS, lengths, measure_texts, shuffled, signatures
 from indexes.errors import BeholderError
 
 WORDS = ["a", "dog", "runs", "in", "the", "grass", "two", "men", "play", "ball", "with", "red", "hat", "blue", "sky"]

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from indexes.manifest import record_file
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
+from indexes.records.manifest import record_file
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
 
 ENCODER = {"name": "a model", "image_fingerprint": "1f", "text_fingerprint": "2f", "preprocessing": {"size": 32}}
 

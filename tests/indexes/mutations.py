@@ -6,7 +6,7 @@ import shutil
 import struct
 from pathlib import Path
 
-from indexes.manifest import sha256_file
+from indexes.records.manifest import sha256_file
 
 NUMBERS = (-1, 0, 1, 2**15, 2**31 - 1, -(2**31), 2**32 - 1, 2**40, 2**62, 2**63 - 1, -(2**63))
 VALUES = (None, True, -1, 0, 1e400, float("nan"), 2**31, 2**63, 10**30, "", "x", "../../etc/passwd", [], {}, [[]], "\0")

@@ -6,7 +6,8 @@ import math
 import numpy as np
 import pytest
 
-from indexes.beauty import (
+from indexes.errors import BeholderError
+from indexes.records.beauty import (
     Step,
     augmented,
     augmented_queries,
@@ -16,7 +17,6 @@ from indexes.beauty import (
     spread_of,
     weights_of,
 )
-from indexes.errors import BeholderError
 
 
 def test_the_added_dimensions_give_relevance_plus_beauty_whatever_the_width(vectors):
@@ -58,7 +58,7 @@ def test_spread_of_few_pictures_uses_two_and_of_one_is_nothing(vectors):
 
 
 def test_spread_asks_fewer_queries_of_many_pictures(vectors, monkeypatch):
-    monkeypatch.setattr("indexes.beauty.SPREAD_PRODUCTS", 40 * 200)
+    monkeypatch.setattr("indexes.records.beauty.SPREAD_PRODUCTS", 40 * 200)
     assert spread_of(vectors(100, 8), [(np.arange(200), vectors(200, 8))], 200)[1] == 40
 
 

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, load_index
-from indexes.beauty import STEPS
+from indexes.building.tune import tune_index
 from indexes.errors import BeholderError, FormatError
-from indexes.exact import exact_search
-from indexes.percentiles import normal_scores, percentiles
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.search import verify_index
-from indexes.shards import Embeddings
-from indexes.tune import tune_index
-from indexes.where import matching_ids
+from indexes.records.beauty import STEPS
+from indexes.records.exact import exact_search
+from indexes.records.percentiles import normal_scores, percentiles
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.shards import Embeddings
+from indexes.searching.search import verify_index
+from indexes.searching.where import matching_ids
 
 SIZE, WIDTH = 2000, 24
 NAMES = "appeal", "noise"

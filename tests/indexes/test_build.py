@@ -10,7 +10,7 @@ import pytest
 
 from indexes import IndexConfig, build_index, load_index
 from indexes.errors import BeholderError, FormatError
-from indexes.search import verify_index
+from indexes.searching.search import verify_index
 
 BUILD = """
 import sys

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from indexes.calibration import DEPTH, Calibration, calibrated, statistic
 from indexes.errors import BeholderError
+from indexes.records.calibration import DEPTH, Calibration, calibrated, statistic
 
 NULL, REAL = np.linspace(0.0, 0.4, 401), np.linspace(0.3, 0.7, 401)
 

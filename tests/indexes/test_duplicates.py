@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, load_index
-from indexes.duplicates import duplicate_groups, search_distinct
+from indexes.building.growth import remove
 from indexes.errors import BeholderError
-from indexes.growth import remove
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, EncoderRecord, write_shard
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, EncoderRecord, write_shard
+from indexes.searching.duplicates import duplicate_groups, search_distinct
 
 WIDTH = 24
 NEAR = 0.98
@@ -67,7 +67,7 @@ def slow_groups(index, near):
 
 @pytest.mark.parametrize("near", [None, NEAR])
 def test_groups_are_those_of_a_slow_comparison(index, near, monkeypatch):
-    monkeypatch.setattr("indexes.duplicates.NEIGHBOURS", 4)  # so that the 40 have to be asked for again
+    monkeypatch.setattr("indexes.searching.duplicates.NEIGHBOURS", 4)  # so that the 40 have to be asked for again
     groups = duplicate_groups(index, near)
     assert sorted(list(group.ids) for group in groups) == slow_groups(index, near)
     assert [len(group.ids) for group in groups] == sorted((len(group.ids) for group in groups), reverse=True)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from indexes.exact import best, exact_search
+from indexes.records.exact import best, exact_search
 
 
 def slow(queries, ids, rows, k):
@@ -35,7 +35,7 @@ def test_equals_a_sort_of_everything(vectors, rows_at_once):
 def test_many_queries_are_cut_into_chunks(vectors, monkeypatch):
     rows, queries = vectors(80, 8), vectors(23, 8, seed=3)
     whole = exact_search(queries, [(np.arange(80), rows)], 5)
-    monkeypatch.setattr("indexes.exact.QUERY_CHUNK", 4)
+    monkeypatch.setattr("indexes.records.exact.QUERY_CHUNK", 4)
     np.testing.assert_array_equal(exact_search(queries, [(np.arange(80), rows)], 5).ids, whole.ids)
 
 

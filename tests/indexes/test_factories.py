@@ -4,8 +4,7 @@ import faiss
 import numpy as np
 import pytest
 
-from indexes.errors import BeholderError
-from indexes.factories import (
+from indexes.engine.factories import (
     build_bytes,
     bytes_of,
     candidates,
@@ -17,6 +16,7 @@ from indexes.factories import (
     training_rows,
     work,
 )
+from indexes.errors import BeholderError
 
 KINDS = [
     "Flat",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
+from indexes.building.growth import add, remove
+from indexes.engine.factories import candidates
 from indexes.errors import BeholderError
-from indexes.factories import candidates
-from indexes.growth import add, remove
-from indexes.safety import remember
+from indexes.searching.safety import remember
 
 SIZE, WIDTH, K = 1600, 32, 10
 FACTORIES = [
@@ -106,7 +106,7 @@ def test_few_rows_are_searched_exactly(folder, queries, share):
 
 @pytest.mark.parametrize("share", SHARES)
 def test_many_rows_go_through_faiss(folder, queries, share, monkeypatch):
-    monkeypatch.setattr("indexes.segment_reader.EXACT_ROWS", 0)
+    monkeypatch.setattr("indexes.searching.segment_reader.EXACT_ROWS", 0)
     index, allowed = load_index(folder), random_part(share)
     options = {"parameters": {"nprobe": 6, "candidates": 12}, "threads": 1}
     found = assert_only_allowed_and_all_of_k(index, queries, allowed, K, **options)
@@ -118,7 +118,7 @@ def test_many_rows_go_through_faiss(folder, queries, share, monkeypatch):
 
 @pytest.mark.parametrize("exact_rows", [0, 20_000])
 def test_the_rows_farthest_from_the_query_are_found_when_only_they_may_be(folder, queries, exact_rows, monkeypatch):
-    monkeypatch.setattr("indexes.segment_reader.EXACT_ROWS", exact_rows)
+    monkeypatch.setattr("indexes.searching.segment_reader.EXACT_ROWS", exact_rows)
     index = load_index(folder)
     order = exact_search(queries[:1], index.blocks(), SIZE).ids[0]
     for rows in (order[-30:], order[SIZE // 3 :]):
@@ -131,7 +131,7 @@ def test_the_rows_farthest_from_the_query_are_found_when_only_they_may_be(folder
 def test_removed_rows_stay_away_and_filters_go_across_segments(
     folder, corpus, queries, vectors, embeddings, tmp_path, exact_rows, monkeypatch
 ):
-    monkeypatch.setattr("indexes.segment_reader.EXACT_ROWS", exact_rows)
+    monkeypatch.setattr("indexes.searching.segment_reader.EXACT_ROWS", exact_rows)
     grown = tmp_path / "i"
     shutil.copytree(folder, grown)
     remember(grown)  # else the copy is checked as a stranger's, in a process of its own

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
+from indexes.building.growth import remove
+from indexes.engine.gpu import GPU_MOST, SCRATCH_BYTES, check_limits, gpu_bytes, gpus_of, spread_of
 from indexes.errors import BeholderError
-from indexes.gpu import GPU_MOST, SCRATCH_BYTES, check_limits, gpu_bytes, gpus_of, spread_of
-from indexes.growth import remove
 
 GIB = 1 << 30
 WIDTH = 32
@@ -118,7 +118,7 @@ def test_a_gpu_gives_the_answers_of_the_cpu(folder, vectors, gpu, k):
 @pytest.mark.parametrize("share", [0, 0.01, 0.05, 0.5, 0.97])
 @pytest.mark.parametrize("exact_rows", [0, 20_000])
 def test_filters_and_removed_rows_hold_on_a_gpu(folder, vectors, gpu, share, exact_rows, monkeypatch):
-    monkeypatch.setattr("indexes.segment_reader.EXACT_ROWS", exact_rows)
+    monkeypatch.setattr("indexes.searching.segment_reader.EXACT_ROWS", exact_rows)
     remove(folder, load_index(folder).live_ids()[:1])
     index, queries = load_index(folder, device="cuda"), vectors(20, WIDTH, seed=4)
     live = index.live_ids()

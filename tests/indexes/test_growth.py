@@ -12,11 +12,11 @@ import pyarrow as pa
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
+from indexes.building.growth import add, compact, gone_from, merge, missing_ids, remove
 from indexes.errors import BeholderError, FormatError
-from indexes.growth import add, compact, gone_from, merge, missing_ids, remove
-from indexes.locks import locked
-from indexes.search import verify_index
-from indexes.segments import IndexManifest, write_tombstones
+from indexes.records.locks import locked
+from indexes.records.segments import IndexManifest, write_tombstones
+from indexes.searching.search import verify_index
 
 WIDTH = 16
 
@@ -270,8 +270,8 @@ def test_an_index_of_format_1_is_read(parts, vectors):
 
 
 def test_columns_that_only_some_pictures_have_are_null_elsewhere(parts, tmp_path, vectors, embeddings, items):
-    from indexes.manifest import record_file
-    from indexes.shards import EmbeddingsManifest, write_shard
+    from indexes.records.manifest import record_file
+    from indexes.records.shards import EmbeddingsManifest, write_shard
 
     _, folder, more = parts
     ids = np.arange(8000, 8003)

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, load_index
+from indexes.building.growth import add, add_scores, compact, merge, remove
 from indexes.errors import BeholderError
-from indexes.growth import add, add_scores, compact, merge, remove
-from indexes.manifest import MANIFEST
-from indexes.percentiles import frozen, normal_scores, percentiles
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.search import verify_index
-from indexes.shards import Embeddings
+from indexes.records.manifest import MANIFEST
+from indexes.records.percentiles import frozen, normal_scores, percentiles
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.shards import Embeddings
+from indexes.searching.search import verify_index
 
 WIDTH = 16
 
@@ -190,7 +190,7 @@ def test_a_growth_that_was_killed_leaves_the_old_index_and_the_next_one_clears(g
     shutil.copytree(folder, folder.with_name("twin"))
     before = (folder / MANIFEST).read_bytes()
     with monkeypatch.context() as patched:
-        patched.setattr("indexes.growth.with_drift", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr("indexes.building.growth.with_drift", lambda *given: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             add(folder, more)
     assert (folder / MANIFEST).read_bytes() == before

@@ -6,8 +6,8 @@ import faiss
 import numpy as np
 import pytest
 
-from indexes.faiss_build import _joined
-from indexes.huge_pages import PAGE, advise_graph
+from indexes.engine.faiss_build import _joined
+from indexes.engine.huge_pages import PAGE, advise_graph
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="large pages are asked for on Linux only")

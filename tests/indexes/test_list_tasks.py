@@ -7,8 +7,8 @@ import faiss
 import numpy as np
 import pytest
 
-from indexes.faiss_build import Training, faiss_index, shares_lists
-from indexes.list_tasks import nearest_lists
+from indexes.engine.faiss_build import Training, faiss_index, shares_lists
+from indexes.engine.list_tasks import nearest_lists
 
 
 class InTurn:

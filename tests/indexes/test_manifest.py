@@ -5,7 +5,14 @@ import json
 import pytest
 
 from indexes.errors import FormatError
-from indexes.manifest import FileRecord, check_file, read_manifest, record_file, write_bytes_atomic, write_manifest
+from indexes.records.manifest import (
+    FileRecord,
+    check_file,
+    read_manifest,
+    record_file,
+    write_bytes_atomic,
+    write_manifest,
+)
 
 
 def test_a_manifest_comes_back_as_written(tmp_path):

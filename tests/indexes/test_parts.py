@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from indexes.exact import Neighbors, exact_search
-from indexes.parts import (
+from indexes.records.exact import Neighbors, exact_search
+from indexes.records.shards import EncoderRecord
+from indexes.searching.parts import (
     PART_BITS,
     PartDown,
     PartRecord,
@@ -21,7 +22,6 @@ from indexes.parts import (
     whole_ids,
     write_parts,
 )
-from indexes.shards import EncoderRecord
 
 ENCODER = EncoderRecord("a model", "1f", "2f", 16, {})
 

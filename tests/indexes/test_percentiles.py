@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from indexes.percentiles import CLIP, KNOTS, Quantiles, drift, frozen, normal_scores, percentiles
+from indexes.records.percentiles import CLIP, KNOTS, Quantiles, drift, frozen, normal_scores, percentiles
 
 
 def oracle(values):

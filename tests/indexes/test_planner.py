@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, load_index
-from indexes import planner as planning
+from indexes.building import planner as planning
+from indexes.building.planner import Plan, Trial, rank
+from indexes.engine.factories import build_bytes
+from indexes.engine.memory import PeakMemory, parse_size, shown
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.factories import build_bytes
-from indexes.memory import PeakMemory, parse_size, shown
-from indexes.planner import Plan, Trial, rank
-from indexes.segments import IndexManifest
+from indexes.records.segments import IndexManifest
 
 
 def trial(factory, ms, size=100.0, met=True):
@@ -43,7 +43,7 @@ def small(monkeypatch):
     """Trials of 1,000 rows; Flat is not chosen for smallness alone; two kinds are enough to choose from."""
     monkeypatch.setattr(planning, "TRIAL_ROWS", 1000)
     monkeypatch.setattr(planning, "FLAT_UP_TO", 100)
-    monkeypatch.setattr("indexes.build.FLAT_UP_TO", 100)
+    monkeypatch.setattr("indexes.building.build.FLAT_UP_TO", 100)
     every = planning.candidates
 
     def fewer(*arguments):
@@ -135,7 +135,7 @@ def test_planned_twice_only_the_measurements_differ(tmp_path, source, bytes_of, 
 @pytest.mark.usefixtures("small")
 def test_a_planned_index_is_not_planned_again(tmp_path, source, monkeypatch):
     first = build_index(source, tmp_path / "i")
-    monkeypatch.setattr("indexes.build.plan", None)
+    monkeypatch.setattr("indexes.building.build.plan", None)
     assert build_index(source, tmp_path / "i") == first
 
 
@@ -145,12 +145,12 @@ def test_a_killed_build_keeps_its_plan(tmp_path, source, monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("indexes.build.write_segment", cut)
+        patch.setattr("indexes.building.build.write_segment", cut)
         with pytest.raises(KeyboardInterrupt):
             build_index(source, tmp_path / "i")
     kept = json.loads((tmp_path / "i/.new/plan.json").read_bytes())
     kept.pop("recipe")
-    monkeypatch.setattr("indexes.build.plan", None)
+    monkeypatch.setattr("indexes.building.build.plan", None)
     manifest = build_index(source, tmp_path / "i")
     assert manifest.factory == Plan.from_dict(kept).factories[0]
 

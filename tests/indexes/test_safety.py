@@ -14,15 +14,16 @@ import numpy as np
 import pytest
 from mutations import mutate
 
-from indexes import IndexConfig, build_index, load_index, probe, safety
+from indexes import IndexConfig, build_index, load_index
 from indexes.errors import FormatError
-from indexes.manifest import record_file
-from indexes.query_file import write_queries
-from indexes.safety import admit, check_files, remember
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.segments import IndexManifest, write_tombstones
-from indexes.shards import Embeddings
-from indexes.structure import check_structure
+from indexes.records.manifest import record_file
+from indexes.records.query_file import write_queries
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.segments import IndexManifest, write_tombstones
+from indexes.records.shards import Embeddings
+from indexes.records.structure import check_structure
+from indexes.searching import probe, safety
+from indexes.searching.safety import admit, check_files, remember
 
 WIDTH = 32
 FACTORIES = ["Flat", "SQfp16", "IVF16,Flat", "IVF16,SQ8", "OPQ8_32,IVF16,PQ8x4fs", "HNSW8", "HNSW8_SQ8", "IVF16,RaBitQ"]
@@ -235,7 +236,9 @@ def test_a_child_that_crashes_hangs_or_eats_memory_is_an_error_line(folder, monk
     assert "SIGSEGV" in refusal("import os; os.kill(os.getpid(), 11)")
     assert "exit 3" in refusal("raise SystemExit(3)")
     assert "exit 0" in refusal("print('hello')")
-    limits = "import sys; sys.path.append(sys.argv[1]); from indexes.probe_child import _limit; _limit({}, {});"
+    limits = (
+        "import sys; sys.path.append(sys.argv[1]); from indexes.searching.probe_child import _limit; _limit({}, {});"
+    )
     assert "exit 1" in refusal(limits.format(100 << 20, 60) + "bytearray(200 << 20)")
     assert "SIG" in refusal(limits.format(100 << 20, 1) + "\nwhile True: pass")
     monkeypatch.setattr(probe, "CPU_FIXED_S", 0.3)

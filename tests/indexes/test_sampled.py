@@ -6,10 +6,10 @@ from dataclasses import replace
 import pytest
 
 from indexes import IndexConfig, build_index
+from indexes.building.sampled import sampled_recall
 from indexes.errors import ConditionFailed
-from indexes.manifest import record_file
-from indexes.sampled import sampled_recall
-from indexes.segments import IndexManifest, verify_index
+from indexes.records.manifest import record_file
+from indexes.records.segments import IndexManifest, verify_index
 
 
 def test_an_exact_index_finds_all_of_its_own_and_another_ones_faiss_file_does_not(tmp_path, vectors, embeddings):

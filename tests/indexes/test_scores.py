@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from indexes.scores import (
+from indexes.records.scores import (
     ScoreColumn,
     ScoreLookup,
     column_name,

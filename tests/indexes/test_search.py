@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
+from indexes.building.growth import compact, remove
 from indexes.errors import BeholderError, FormatError
-from indexes.growth import compact, remove
-from indexes.search import verify_index
+from indexes.searching.search import verify_index
 
 SIZE, WIDTH = 2500, 24
 
@@ -65,7 +65,7 @@ def test_flat_equals_the_oracle_ties_included(flat, queries, k, mmap):
 @pytest.mark.parametrize("threads", [None, 1, 3])
 def test_answers_do_not_depend_on_batch_or_threads(flat, queries, batch, threads, monkeypatch):
     monkeypatch.setattr(
-        "indexes.segment_reader.PART_PRODUCTS", 1000
+        "indexes.searching.segment_reader.PART_PRODUCTS", 1000
     )  # so that small corpora are split over threads too
     index = load_index(flat)
     whole = exact_search(queries[:batch], index.blocks(), 12)
@@ -73,7 +73,7 @@ def test_answers_do_not_depend_on_batch_or_threads(flat, queries, batch, threads
 
 
 def test_ivf_with_all_lists_equals_the_oracle(ivf, queries, monkeypatch):
-    monkeypatch.setattr("indexes.segment_reader.PART_PRODUCTS", 1000)
+    monkeypatch.setattr("indexes.searching.segment_reader.PART_PRODUCTS", 1000)
     index = load_index(ivf)
     assert_same(index.search(queries, 10, nprobe=50), exact_search(queries, index.blocks(), 10))
 
@@ -107,7 +107,7 @@ def test_too_few_found_is_searched_exactly_and_counted(ivf, queries):
 
 @pytest.mark.parametrize("kind", ["flat", "ivf"])
 def test_threads_that_search_at_once_get_right_answers(kind, request, queries, monkeypatch):
-    monkeypatch.setattr("indexes.segment_reader.PART_PRODUCTS", 1000)
+    monkeypatch.setattr("indexes.searching.segment_reader.PART_PRODUCTS", 1000)
     index = load_index(request.getfixturevalue(kind))
     wanted = exact_search(queries, index.blocks(), 10)
     wrong = []
@@ -248,12 +248,12 @@ def test_a_mapped_index_holds_little_memory_and_says_so(tmp_path, vectors, embed
 
 def test_an_index_larger_than_memory_opens_mapped_and_answers(flat, queries, monkeypatch):
     assert not load_index(flat).mapped
-    monkeypatch.setattr("indexes.search.available_bytes", lambda: 1000)
+    monkeypatch.setattr("indexes.searching.search.available_bytes", lambda: 1000)
     index = load_index(flat)
     assert index.mapped
     assert_same(index.search(queries, 10), exact_search(queries, index.blocks(), 10))
     assert not load_index(flat, mmap=False).mapped
-    monkeypatch.setattr("indexes.search.available_bytes", lambda: None)
+    monkeypatch.setattr("indexes.searching.search.available_bytes", lambda: None)
     assert not load_index(flat).mapped
 
 

@@ -8,8 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import record_file
-from indexes.shards import ITEM_COLUMNS, Embeddings, EmbeddingsManifest, EncoderRecord, verify, write_shard
+from indexes.records.manifest import record_file
+from indexes.records.shards import ITEM_COLUMNS, Embeddings, EmbeddingsManifest, EncoderRecord, verify, write_shard
 
 
 @pytest.fixture

@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
-from indexes.build import config_like
+from indexes.building.build import config_like
+from indexes.building.fit import Point, _least, fit
+from indexes.building.growth import add
+from indexes.building.recall import answered, interval, shares
+from indexes.building.tune import remeasure, tune_index
+from indexes.engine.factories import parse
 from indexes.errors import BeholderError, ConditionFailed, FormatError
-from indexes.factories import parse
-from indexes.fit import Point, _least, fit
-from indexes.growth import add
-from indexes.query_file import kept_queries
-from indexes.recall import answered, interval, shares
-from indexes.segments import IndexManifest
-from indexes.tune import remeasure, tune_index
+from indexes.records.query_file import kept_queries
+from indexes.records.segments import IndexManifest
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pytest
 
 from indexes.errors import BeholderError
-from indexes.where import matching_ids
+from indexes.searching.where import matching_ids
 
 
 @pytest.fixture(scope="module")

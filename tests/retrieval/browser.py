@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexes import Embeddings, build_index
-from indexes.index_config import IndexConfig
-from indexes.manifest import record_file
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, write_shard
-from retrieval.encoders import MODELS
-from retrieval.light_text import LightTextEncoder
-from retrieval.pipeline import EmbedConfig, embed
+from indexes.building.index_config import IndexConfig
+from indexes.records.manifest import record_file
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, write_shard
+from retrieval.encoding.encoders import MODELS
+from retrieval.encoding.light_text import LightTextEncoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
 from tests.conftest import ROOT, write_pictures
 
 SAMPLES = ROOT / "retrieval" / "samples"

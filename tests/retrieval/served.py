@@ -10,11 +10,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from indexes.build import IndexConfig, build_index
-from indexes.manifest import record_file
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, write_shard
-from retrieval.encoders import MODELS
-from retrieval.light_text import LightTextEncoder
+from indexes.building.build import IndexConfig, build_index
+from indexes.records.manifest import record_file
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, write_shard
+from retrieval.encoding.encoders import MODELS
+from retrieval.encoding.light_text import LightTextEncoder
 
 RECORD = LightTextEncoder("beholder-mini", MODELS / "beholder-mini").record
 

@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from indexes.shards import EncoderRecord
-from retrieval.images import Preprocessing
-from retrieval.pipeline import EmbedConfig, EmbedReport, embed
+from indexes.records.shards import EncoderRecord
+from retrieval.encoding.pipeline import EmbedConfig, EmbedReport, embed
+from retrieval.sources.images import Preprocessing
 
 
 class Colours:

@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, load_index
-from indexes.calibration import DEPTH, Calibration
 from indexes.errors import BeholderError
-from indexes.scores import ScoreColumn, write_scores
-from indexes.segments import IndexManifest
-from retrieval.calibrate import NULL_QUERIES, calibrate, calibrate_folder, calibrate_if_possible
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.gibberish import gibberish
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.search_config import SearchConfig
-from retrieval.searcher import Searcher
+from indexes.records.calibration import DEPTH, Calibration
+from indexes.records.scores import ScoreColumn, write_scores
+from indexes.records.segments import IndexManifest
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.search.calibrate import NULL_QUERIES, calibrate, calibrate_folder, calibrate_if_possible
+from retrieval.search.config import SearchConfig
+from retrieval.search.gibberish import gibberish
+from retrieval.search.searcher import Searcher
 from tests.conftest import write_pictures
 
 Run = Callable[..., CompletedProcess[str]]

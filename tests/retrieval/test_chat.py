@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.chat import ChatClient, ChatConfig, checked_url
-from retrieval.chat_exchange import Answer, Failure, Question
-from retrieval.chat_schema import find_json, misfit, object_schema
+from retrieval.language.chat import ChatClient, ChatConfig, checked_url
+from retrieval.language.chat_exchange import Answer, Failure, Question
+from retrieval.language.chat_schema import find_json, misfit, object_schema
 
 SCHEMA = object_schema({"query": {"type": "string"}})
 QUESTION = Question("Say it as a caption.", 'Query: "a harbour"', schema=SCHEMA)

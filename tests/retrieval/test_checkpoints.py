@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from indexes.errors import FormatError
-from indexes.manifest import record_file, sha256_file, write_manifest
-from retrieval.checkpoints import CHECKPOINT, base_name, weights_file
-from retrieval.encoders import MODELS, load_encoder
-from retrieval.light_text import LightTextEncoder, fits
-from retrieval.query_encoder import load_text_encoder
+from indexes.records.manifest import record_file, sha256_file, write_manifest
+from retrieval.encoding.checkpoints import CHECKPOINT, base_name, weights_file
+from retrieval.encoding.encoders import MODELS, load_encoder
+from retrieval.encoding.light_text import LightTextEncoder, fits
+from retrieval.search.query_encoder import load_text_encoder
 
 BOX = MODELS / "beholder-mini"
 CHANGED = "text.proj.0.weight"

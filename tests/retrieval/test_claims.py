@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval.claims import (
+from retrieval.critic.claims import (
     LEVELS,
     claim_words,
     claims_in,

@@ -10,9 +10,9 @@ import pytest
 
 from indexes import Embeddings, build_index, load_index
 from indexes.errors import BeholderError, FormatError
-from indexes.shards import EncoderRecord, verify
-from retrieval import clip_layout
-from retrieval.clip_layout import as_embeddings, is_clip_layout, read_layout, write_layout
+from indexes.records.shards import EncoderRecord, verify
+from retrieval.encoding import clip_layout
+from retrieval.encoding.clip_layout import as_embeddings, is_clip_layout, read_layout, write_layout
 
 ENCODER = EncoderRecord("some clip", "a", "b", 16, {"size": 224})
 

@@ -12,12 +12,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from indexes import faiss_build
+from indexes.engine import faiss_build
+from indexes.engine.list_tasks import nearest_lists
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.list_tasks import nearest_lists
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, write_shard
-from retrieval.cluster import AHEAD, RETRIES, Cluster
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, write_shard
+from retrieval.encoding.cluster import AHEAD, RETRIES, Cluster
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.served import RECORD, items_of, unit_rows
 from tests.retrieval.test_pipeline import contents
@@ -107,7 +107,7 @@ def test_an_address_where_nobody_listens_is_said_soon() -> None:
 
 
 def embedded(source: str, folder: str, ray: str) -> None:
-    from retrieval.pipeline import EmbedConfig, embed
+    from retrieval.encoding.pipeline import EmbedConfig, embed
 
     config = EmbedConfig(batch_size=4, shard_size=16, workers=0 if ray else 1, threads=1, ray=ray or None)
     embed(source, Path(folder), config)
@@ -159,7 +159,7 @@ def dying_once(rows: np.ndarray, centres: np.ndarray) -> np.ndarray:
 
 
 def built(place: str) -> None:
-    from indexes.build import IndexConfig, build_index
+    from indexes.building.build import IndexConfig, build_index
 
     folder, config = Path(place), IndexConfig("IVF40,SQ8")
     build_index(folder / "emb", folder / "here", config)

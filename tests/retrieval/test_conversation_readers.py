@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 
 from indexes.errors import FormatError
-from retrieval.conversation_readers import EMOTIONS, read_artemis, read_llava, read_minigpt4, read_tar
+from retrieval.critic.conversation_readers import EMOTIONS, read_artemis, read_llava, read_minigpt4, read_tar
+from retrieval.critic.json_rows import json_object, json_rows
+from retrieval.critic.preference_conversations import pairs_of_choices, pairs_of_votes
 from retrieval.hpir import HpirItem
-from retrieval.json_rows import json_object, json_rows
-from retrieval.preference_conversations import pairs_of_choices, pairs_of_votes
 
 
 def llava_row(*said: str, image: Any = "1.jpg", **more: Any) -> dict[str, Any]:

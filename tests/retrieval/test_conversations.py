@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.conversation_rows import answer_mask, answer_spans, preference_row, training_rows
 from retrieval.conversations import (
     ASSISTANT,
     USER,
@@ -18,6 +17,7 @@ from retrieval.conversations import (
     split_by_picture,
     write_conversations,
 )
+from retrieval.critic.conversation_rows import answer_mask, answer_spans, preference_row, training_rows
 
 
 def two_answers(**changes: Any) -> Conversation:
@@ -167,6 +167,6 @@ def test_a_template_that_rewrites_history_is_refused() -> None:
 
 
 def _rendered(turns: tuple[Turn, ...]) -> list[dict[str, Any]]:
-    from retrieval.conversation_rows import messages
+    from retrieval.critic.conversation_rows import messages
 
     return messages(turns)

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.critic.adapter import (
+from retrieval.language.adapter import (
     AdapterConfig,
     decoder_blocks,
     insert_adapters,

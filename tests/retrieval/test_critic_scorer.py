@@ -10,8 +10,8 @@ from tiny_llava import write_llava
 from indexes import load_index
 from indexes.errors import BeholderError
 from retrieval.critic.scorer import CriticScorer, load_critic_scorer
-from retrieval.scorers import load_scorer
-from retrieval.scoring import ScoreConfig, score_folder
+from retrieval.scoring.scorers import load_scorer
+from retrieval.scoring.scoring import ScoreConfig, score_folder
 
 
 def test_ratings_become_a_column_of_an_index(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

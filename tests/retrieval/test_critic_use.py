@@ -10,11 +10,11 @@ from PIL import Image
 from tiny_llava import write_llava
 
 from indexes.errors import BeholderError, ConditionFailed
-from retrieval.critic.chances import expected_rating, first_tokens, log_chances, preferred
 from retrieval.critic.critic import Ask, CriticSettings, load_critic
 from retrieval.critic.questions import questions
 from retrieval.critic.said import checked, counted
-from retrieval.local_vision import LocalVisionModel
+from retrieval.language.chances import expected_rating, first_tokens, log_chances, preferred
+from retrieval.language.local_vision import LocalVisionModel
 
 
 def png(grey: int) -> bytes:

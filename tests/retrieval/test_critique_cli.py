@@ -13,10 +13,10 @@ from served import make_index
 from typer.testing import CliRunner
 
 from indexes import load_index
-from indexes.critiques import FILE, Critique, read_critiques, write_critiques
 from indexes.errors import BeholderError, ConditionFailed, FormatError
-from indexes.where import matching_ids
-from retrieval.critic_cli import critique
+from indexes.records.critiques import FILE, Critique, read_critiques, write_critiques
+from indexes.searching.where import matching_ids
+from retrieval.critic.cli import critique
 
 app = typer.Typer()
 app.command()(critique)

@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 from word_encoder import WordEncoder
 
 from indexes import load_index
-from indexes.critiques import Critique, write_critiques
 from indexes.errors import BeholderError
-from retrieval import critic_cli, query_encoder
+from indexes.records.critiques import Critique, write_critiques
+from retrieval.critic import cli as critic_cli
 from retrieval.critic.find import find_critiques
+from retrieval.search import query_encoder
 
 
 def test_the_nearest_text_comes_first(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,11 +7,11 @@ from served import make_index
 from starlette.testclient import TestClient
 
 from indexes import load_index
-from indexes.critiques import FILE, Critique, write_critiques
-from indexes.growth import add_scores
-from indexes.scores import ScoreColumn
-from retrieval.serve import application, open_service
-from retrieval.serve_config import ServeConfig
+from indexes.building.growth import add_scores
+from indexes.records.critiques import FILE, Critique, write_critiques
+from indexes.records.scores import ScoreColumn
+from retrieval.service.config import ServeConfig
+from retrieval.service.serve import application, open_service
 
 
 def test_a_critics_text_is_told_apart_from_what_was_measured(pictures: Path, tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import pytest
 from PIL import Image
 
 from indexes.errors import BeholderError
-from retrieval import encoders
 from retrieval.demo import ALIGNED, DESCRIBED, MODEL, QUERIES, RESULTS, SAMPLES, SOURCES, run
+from retrieval.encoding import encoders
 
 WEIGHTS = SAMPLES.parent / "models" / MODEL / "open_clip_model.safetensors"
 load_once = functools.cache(encoders.load_encoder)

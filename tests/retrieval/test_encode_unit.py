@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval import pipeline
 from retrieval.__main__ import with_values
-from retrieval.encode_unit import UnitTask, run_unit
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.images import decode, fit
-from retrieval.pipeline import EmbedConfig, embed
+from retrieval.encoding import pipeline
+from retrieval.encoding.encode_unit import UnitTask, run_unit
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.sources.images import decode, fit
 from tests.retrieval.source_forms import metadata, write_tar
 from tests.retrieval.test_pipeline import contents
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval import encoders, light_text
-from retrieval.encoder import Encoder, fingerprint
-from retrieval.encoders import MODELS, load_encoder
+from retrieval.encoding import encoders, light_text
+from retrieval.encoding.encoder import Encoder, fingerprint
+from retrieval.encoding.encoders import MODELS, load_encoder
 
 BOX = MODELS / "beholder-mini"
 TEXTS = [
@@ -32,7 +32,7 @@ def test_pictures_and_texts_get_open_clips_own_vectors(tiny: Encoder, tiny_model
     import torch
     from PIL import Image
 
-    from retrieval.images import fit
+    from retrieval.sources.images import fit
 
     model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{tiny_model}", require_pretrained=True)
     model.eval()

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from indexes.errors import BeholderError
-from retrieval.gallery import write_gallery
-from retrieval.results import Result
+from retrieval.search.gallery import write_gallery
+from retrieval.search.results import Result
 
 EVIL = "\"><script>alert('x')</script><img src=http://evil.example/a onerror=alert(1)>&$title${note}"
 VOID = {"meta", "img", "br", "link", "input"}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from retrieval.images import BadPicture, Preprocessing, decode, fit, list_pictures
+from retrieval.sources.images import BadPicture, Preprocessing, decode, fit, list_pictures
 
 
 def encoded(picture: Image.Image, format: str, **options: object) -> bytes:

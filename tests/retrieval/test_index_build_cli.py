@@ -8,9 +8,9 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from indexes.manifest import record_file
-from indexes.segments import IndexManifest
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
+from indexes.records.manifest import record_file
+from indexes.records.segments import IndexManifest
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
 from retrieval.__main__ import main
 
 WIDTH = 512  # of beholder-mini, whose text tower encodes the queries
@@ -19,7 +19,7 @@ WIDTH = 512  # of beholder-mini, whose text tower encodes the queries
 @pytest.fixture(scope="module")
 def embeddings(tmp_path_factory):
     """2000 random vectors that pass for pictures of beholder-mini."""
-    from retrieval.searcher import load_text_encoder
+    from retrieval.search.searcher import load_text_encoder
 
     folder = tmp_path_factory.mktemp("build") / "e"
     folder.mkdir()

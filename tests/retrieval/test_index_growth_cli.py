@@ -9,9 +9,9 @@ from typer.testing import CliRunner
 
 from indexes import IndexConfig, build_index, load_index
 from indexes.errors import BeholderError
-from indexes.manifest import record_file
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
-from retrieval.index_cli import app
+from indexes.records.manifest import record_file
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
+from retrieval.indexing.cli import app
 
 WIDTH = 16
 

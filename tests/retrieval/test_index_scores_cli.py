@@ -11,13 +11,13 @@ import pyarrow as pa
 import pytest
 
 from indexes import load_index
-from indexes.growth import add_scores
-from indexes.manifest import record_file
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.segments import IndexManifest
-from indexes.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
+from indexes.building.growth import add_scores
+from indexes.records.manifest import record_file
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.records.segments import IndexManifest
+from indexes.records.shards import ITEM_COLUMNS, EmbeddingsManifest, EncoderRecord, write_shard
 from retrieval.__main__ import main
-from retrieval.generic_queries import generic_queries
+from retrieval.search.generic_queries import generic_queries
 
 COUNT = 300
 DIGESTS = [f"{number:064x}" for number in range(2 * COUNT)]
@@ -46,7 +46,7 @@ def put(folder, name, values, first=0):
 @pytest.fixture(scope="module")
 def mini(tmp_path_factory):
     """EMBEDDINGS of beholder-mini, whose text tower is in the box, with scores by `calm` and `odd-one`."""
-    from retrieval.query_encoder import load_text_encoder
+    from retrieval.search.query_encoder import load_text_encoder
 
     found = load_text_encoder("beholder-mini", 1).record
     record = EncoderRecord(

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexes.errors import BeholderError
-from retrieval.candidates import Candidates
-from retrieval.chat import ChatClient, ChatConfig
-from retrieval.judge import ASPECTS, KINDS, Choice, Comparison, Judge, merged
-from retrieval.judge_sheet import CAPTION, GAP, GREY, sheet
-from retrieval.rerank_lmm import load_lmm
-from retrieval.rewriter import RewriteSettings
+from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.judge import ASPECTS, KINDS, Choice, Comparison, Judge, merged
+from retrieval.language.judge_sheet import CAPTION, GAP, GREY, sheet
+from retrieval.rewriting.rewriter import RewriteSettings
+from retrieval.search.candidates import Candidates
+from retrieval.search.rerank_lmm import load_lmm
 
 Picture = NDArray[np.uint8]
 
@@ -116,7 +116,7 @@ def test_the_query_is_data_and_names_no_side(chat_server: str) -> None:
 
 
 def test_more_than_a_block_is_judged_in_order(chat_server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.judge.BLOCK", 2)
+    monkeypatch.setattr("retrieval.language.judge.BLOCK", 2)
     rows = [(BRIGHT, DARK), (DARK, BRIGHT), (BRIGHT, DARK), (BRIGHT, DARK), (DARK, BRIGHT)]
     found = judge(chat_server, "good").compare([Comparison("light", *pair) for pair in rows])
     assert [one.choices["accuracy"] for one in found] == [1, -1, 1, 1, -1]

@@ -16,10 +16,10 @@ import pytest
 import uvicorn
 from starlette.testclient import TestClient
 
-from retrieval.encoders import load_encoder
-from retrieval.images import decode, fit
-from retrieval.serve import application, open_service
-from retrieval.serve_config import ServeConfig
+from retrieval.encoding.encoders import load_encoder
+from retrieval.service.config import ServeConfig
+from retrieval.service.serve import application, open_service
+from retrieval.sources.images import decode, fit
 from tests.conftest import write_pictures
 from tests.retrieval.served import make_index, unit_rows
 

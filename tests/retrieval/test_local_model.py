@@ -15,11 +15,11 @@ import pytest
 from tiny_llama import write_llama
 
 from indexes.errors import BeholderError
-from retrieval.chat import ChatClient, ChatConfig
-from retrieval.chat_exchange import Answer, Failure, Question
-from retrieval.local_model import LocalModel, folder_fingerprint
-from retrieval.rewrite import load_rewriter
-from retrieval.rewriter import RewriteSettings
+from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.chat_exchange import Answer, Failure, Question
+from retrieval.language.local_model import LocalModel, folder_fingerprint
+from retrieval.rewriting.rewrite import load_rewriter
+from retrieval.rewriting.rewriter import RewriteSettings
 
 ANSWER = ['{"query": ', '"the harbour in mist"', "}"]
 REWRITTEN = "a harbour, the harbour in mist"

@@ -7,10 +7,10 @@ import pytest
 from tiny_llava import write_llava
 
 from indexes.errors import BeholderError
-from retrieval.chat_exchange import Failure, Question
-from retrieval.judge import ASPECTS, Comparison, Judge
-from retrieval.judge_sheet import sheet
-from retrieval.local_vision import LocalVisionModel
+from retrieval.language.chat_exchange import Failure, Question
+from retrieval.language.judge import ASPECTS, Comparison, Judge
+from retrieval.language.judge_sheet import sheet
+from retrieval.language.local_vision import LocalVisionModel
 
 ANSWER = ['{"reason": "light", ', '"accuracy": 1, ', '"aesthetics": 1, ', '"diversity": 2', "}"]
 BRIGHT, DARK = [np.full((30, 40, 3), value, np.uint8) for value in (250, 5)]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from retrieval import look
-from retrieval.images import shrink
-from retrieval.scorer_card import of_pixels
-from retrieval.scorers import LOOK, load_scorer
+from retrieval.scoring import look
+from retrieval.scoring.card import of_pixels
+from retrieval.scoring.scorers import LOOK, load_scorer
+from retrieval.sources.images import shrink
 
 
 def flat(red: int, green: int, blue: int, side: int = 8) -> np.ndarray:

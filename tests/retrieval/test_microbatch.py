@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval.microbatch import Busy, Microbatcher, TooLate, in_groups
+from retrieval.service.microbatch import Busy, Microbatcher, TooLate, in_groups
 
 LONG = 30.0  # seconds: far above what anything here takes, even on a busy machine
 

@@ -21,16 +21,16 @@ import numpy as np
 import pytest
 
 from indexes import load_index
-from indexes.build import IndexConfig, build_index
+from indexes.building.build import IndexConfig, build_index
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, write_shard
-from retrieval import remote_part
-from retrieval.parts_search import PartsSearcher, name_parts
-from retrieval.query import Part, Query
-from retrieval.remote_part import RemotePart
-from retrieval.search_config import SearchConfig
-from retrieval.searcher import Searcher
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, write_shard
+from retrieval.search import remote_part
+from retrieval.search.config import SearchConfig
+from retrieval.search.parts_search import PartsSearcher, name_parts
+from retrieval.search.query import Part, Query
+from retrieval.search.remote_part import RemotePart
+from retrieval.search.searcher import Searcher
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.served import RECORD, items_of, unit_rows
 
@@ -210,14 +210,14 @@ RESULT = {"id": 1, "rank": 1, "uri": "a", "relevance": 0.5, "sha256": "s", "widt
     ],
 )
 def test_a_service_that_makes_no_sense_is_down(body: bytes, status: int, reason: str) -> None:
-    from indexes.parts import PartDown
+    from indexes.searching.parts import PartDown
 
     with answering(body, status) as address, pytest.raises(PartDown, match=reason):
         RemotePart(address).search(unit_rows(2), SearchConfig())
 
 
 def test_a_service_that_never_answers_is_down_in_time() -> None:
-    from indexes.parts import PartDown
+    from indexes.searching.parts import PartDown
 
     with socket.create_server(("127.0.0.1", 0)) as silent:
         started = time.monotonic()

@@ -14,13 +14,13 @@ import pytest
 
 from indexes import Embeddings
 from indexes.errors import BeholderError, ConditionFailed
-from indexes.shards import verify
-from retrieval import plan as plans
-from retrieval.captions import read_captions
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.images import decode, fit
-from retrieval.pipeline import EmbedConfig, embed
+from indexes.records.shards import verify
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.sources import plan as plans
+from retrieval.sources.captions import read_captions
+from retrieval.sources.images import decode, fit
 from tests.conftest import ROOT, write_pictures
 
 
@@ -127,7 +127,7 @@ def test_too_many_bad_pictures_fail_and_keep_what_was_done(pictures: Path, tmp_p
 
 
 def test_another_encoder_is_refused(pictures: Path, tmp_path: Path, tiny: Encoder) -> None:
-    from retrieval.encoders import random_encoder
+    from retrieval.encoding.encoders import random_encoder
 
     embed(pictures, tmp_path / "emb", config(), encoder=tiny)
     with pytest.raises(BeholderError, match="one encoder per folder"):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval.query import Part, Query, combine, image_part, like_part, split_weight, text_part, vector_parts
+from retrieval.search.query import Part, Query, combine, image_part, like_part, split_weight, text_part, vector_parts
 
 
 @pytest.mark.parametrize(

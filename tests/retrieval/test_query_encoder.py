@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from indexes import build_index, load_index
-from retrieval import query_encoder
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.query import Part
-from retrieval.query_encoder import QueryEncoder
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.search import query_encoder
+from retrieval.search.query import Part
+from retrieval.search.query_encoder import QueryEncoder
 from tests.conftest import write_pictures
 
 

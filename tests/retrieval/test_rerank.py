@@ -8,9 +8,9 @@ import pytest
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-from retrieval.candidates import Candidates
-from retrieval.rerank import mmr, order_by, pairwise_scores, rank_mix
-from retrieval.rerankers import load_reranker, rerank
+from retrieval.search.candidates import Candidates
+from retrieval.search.rerank import mmr, order_by, pairwise_scores, rank_mix
+from retrieval.search.rerankers import load_reranker, rerank
 
 
 def slow_percentile(values: Any, place: int) -> float:

@@ -9,15 +9,15 @@ import pytest
 from word_encoder import CONTEXT, WordEncoder
 
 from indexes.errors import BeholderError, FormatError
-from retrieval import rewrite_checks
-from retrieval.prompt import PROMPTS, read_prompt
-from retrieval.rewrite import load_rewriter
-from retrieval.rewrite_arms import load_arm
-from retrieval.rewrite_checks import Draft, Gate, clean, cut, fits, measured_floor
-from retrieval.rewrite_model import split_model
-from retrieval.rewrite_offline import Template
-from retrieval.rewrite_table import read_rewrites, write_rewrites
-from retrieval.rewriter import Rewrite, RewriteSettings, count_rewrites
+from retrieval.language.prompt import PROMPTS, read_prompt
+from retrieval.rewriting import checks as rewrite_checks
+from retrieval.rewriting.arms import load_arm
+from retrieval.rewriting.checks import Draft, Gate, clean, cut, fits, measured_floor
+from retrieval.rewriting.model import split_model
+from retrieval.rewriting.offline import Template
+from retrieval.rewriting.rewrite import load_rewriter
+from retrieval.rewriting.rewriter import Rewrite, RewriteSettings, count_rewrites
+from retrieval.rewriting.table import read_rewrites, write_rewrites
 
 ENCODER = WordEncoder()
 
@@ -200,8 +200,8 @@ def test_a_cache_that_cannot_be_written_stops_nobody(tmp_path: Path, monkeypatch
 
 
 def test_the_same_context_is_seen_for_the_shipped_encoder() -> None:
-    from retrieval.encoders import MODELS
-    from retrieval.light_text import LightTextEncoder
+    from retrieval.encoding.encoders import MODELS
+    from retrieval.encoding.light_text import LightTextEncoder
 
     encoder = LightTextEncoder("beholder-mini", MODELS / "beholder-mini")
     words = 77 - 2  # tokens of the tower without its first and last
@@ -313,7 +313,7 @@ def test_nothing_is_imported_that_a_plain_search_does_not_need() -> None:
     import sys
 
     code = (
-        "import sys; from retrieval.rewrite import load_rewriter; load_rewriter('template').rewrite(['x']);"
+        "import sys; from retrieval.rewriting.rewrite import load_rewriter; load_rewriter('template').rewrite(['x']);"
         "print(sorted({'torch', 'transformers', 'openai', 'http.client'} & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

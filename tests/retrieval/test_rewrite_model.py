@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from word_encoder import WordEncoder
 
-from retrieval.rewrite import load_rewriter
-from retrieval.rewrite_table import read_rewrites
-from retrieval.rewriter import Rewrite, Rewriter, RewriteSettings, count_rewrites
+from retrieval.rewriting.rewrite import load_rewriter
+from retrieval.rewriting.rewriter import Rewrite, Rewriter, RewriteSettings, count_rewrites
+from retrieval.rewriting.table import read_rewrites
 
 ENCODER = WordEncoder()
 
@@ -96,7 +96,7 @@ def test_an_injected_answer_is_a_line_of_text_and_nothing_else(server: str, tmp_
     )  # as text: no escape, no reversed writing, no line break
     assert json.loads(asked(server)[0]["messages"][1]["content"].removeprefix("Query: ")) == query
     assert found.to_dict().keys() == {"original", "text", "rewriter", "fallback", "truncated", "cached"}
-    from retrieval.rewrite_table import write_rewrites
+    from retrieval.rewriting.table import write_rewrites
 
     write_rewrites(tmp_path / "t.tsv", [found], {})
     assert read_rewrites(tmp_path / "t.tsv")[1][0] == {
@@ -130,7 +130,7 @@ def test_a_server_that_comes_back_is_asked_again(server: str) -> None:
 
 
 def test_progress_counts_queries_over_all_blocks(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.rewrite_model.BLOCK", 2)
+    monkeypatch.setattr("retrieval.rewriting.model.BLOCK", 2)
     told: list[tuple[int, int]] = []
     found = rewriter(server, "good").rewrite([f"boat {i}" for i in range(5)], lambda *done: told.append(done))
     assert told == [(done, 5) for done in range(1, 6)]

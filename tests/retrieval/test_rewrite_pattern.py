@@ -2,7 +2,7 @@
 
 import pytest
 
-from retrieval.rewrite_arms import filled, load_arm
+from retrieval.rewriting.arms import filled, load_arm
 
 
 @pytest.mark.parametrize(

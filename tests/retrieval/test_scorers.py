@@ -13,15 +13,15 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from indexes.shards import EncoderRecord
-from retrieval import scorer_trial, weight_files
-from retrieval.encoders import load_encoder
-from retrieval.heads import PUBLISHED, LinearHead, load_downloaded, state_to_map
-from retrieval.own_heads import HeadRecord, load_head, save_head
-from retrieval.scorer_card import PIXELS, VECTORS, ScorerCard, check_encoder
-from retrieval.scorer_trial import try_scorer
-from retrieval.scorers import BOXED, LOOK, SCORERS, Look, load_scorer
-from retrieval.weight_files import WeightFile
+from indexes.records.shards import EncoderRecord
+from retrieval.encoding.encoders import load_encoder
+from retrieval.scoring import scorer_trial, weight_files
+from retrieval.scoring.card import PIXELS, VECTORS, ScorerCard, check_encoder
+from retrieval.scoring.heads import PUBLISHED, LinearHead, load_downloaded, state_to_map
+from retrieval.scoring.own_heads import HeadRecord, load_head, save_head
+from retrieval.scoring.scorer_trial import try_scorer
+from retrieval.scoring.scorers import BOXED, LOOK, SCORERS, Look, load_scorer
+from retrieval.scoring.weight_files import WeightFile
 
 WEIGHTS = os.environ.get("BEHOLDER_WEIGHTS", "")
 needs_weights = pytest.mark.skipif(not WEIGHTS, reason="BEHOLDER_WEIGHTS names no folder with the published heads")

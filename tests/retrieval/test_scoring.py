@@ -14,18 +14,18 @@ import pytest
 
 from indexes import Embeddings, IndexConfig, build_index, load_index
 from indexes.errors import BeholderError, ConditionFailed, FormatError
-from indexes.scores import read_scores, scores_path, write_scores
-from indexes.segments import verify_index
-from indexes.shards import write_shard
-from retrieval import score_run
-from retrieval.encoder import Encoder
-from retrieval.encoders import load_encoder
-from retrieval.images import decode
-from retrieval.own_heads import HeadRecord, save_head
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.scorer_card import of_pixels
-from retrieval.scorers import load_scorer
-from retrieval.scoring import ScoreConfig, check_model, score_embeddings, score_folder, score_index
+from indexes.records.scores import read_scores, scores_path, write_scores
+from indexes.records.segments import verify_index
+from indexes.records.shards import write_shard
+from retrieval.encoding.encoder import Encoder
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.scoring import score_run
+from retrieval.scoring.card import of_pixels
+from retrieval.scoring.own_heads import HeadRecord, save_head
+from retrieval.scoring.scorers import load_scorer
+from retrieval.scoring.scoring import ScoreConfig, check_model, score_embeddings, score_folder, score_index
+from retrieval.sources.images import decode
 from tests.conftest import write_pictures
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -212,7 +212,7 @@ def test_a_published_head_of_other_vectors_is_refused_before_it_is_downloaded(em
 
 @pytest.fixture
 def no_weights(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("retrieval.heads.find", lambda file: pytest.fail("looked for weights"))
+    monkeypatch.setattr("retrieval.scoring.heads.find", lambda file: pytest.fail("looked for weights"))
 
 
 def test_a_scorer_of_a_tower_reads_pictures_of_any_encoder_s_folder(embedded: Path, pictures: Path) -> None:

@@ -11,11 +11,11 @@ from typer.testing import CliRunner
 from indexes import build_index, load_index
 from indexes.errors import BeholderError
 from retrieval.__main__ import app
-from retrieval.encoders import load_encoder
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.query import Part, Query
-from retrieval.search_config import SearchConfig
-from retrieval.searcher import Searcher
+from retrieval.encoding.encoders import load_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.search.config import SearchConfig
+from retrieval.search.query import Part, Query
+from retrieval.search.searcher import Searcher
 from tests.conftest import write_pictures
 
 

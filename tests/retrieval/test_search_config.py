@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval.search_config import SearchConfig, parse_beauty, parse_min_relevance
+from retrieval.search.config import SearchConfig, parse_beauty, parse_min_relevance
 
 
 def test_json_gives_the_same_configuration_back() -> None:

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from indexes import build_index, load_index
-from indexes.calibration import DEPTH, Calibration, Sample
 from indexes.errors import BeholderError
-from retrieval.encoders import load_encoder, random_encoder
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.query import Part, Query
-from retrieval.results import Result
-from retrieval.search_config import SearchConfig
-from retrieval.searcher import Searcher, picture_folder
+from indexes.records.calibration import DEPTH, Calibration, Sample
+from retrieval.encoding.encoders import load_encoder, random_encoder
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.search.config import SearchConfig
+from retrieval.search.query import Part, Query
+from retrieval.search.results import Result
+from retrieval.search.searcher import Searcher, picture_folder
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from indexes.growth import add, compact, remove
+from indexes.building.growth import add, compact, remove
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.served import make_index, unit_rows
 

@@ -18,12 +18,12 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from indexes.errors import BeholderError
-from retrieval.query import Part, Query
-from retrieval.search_config import SearchConfig
-from retrieval.serve import application, open_service
-from retrieval.serve_config import ServeConfig, named_folder, named_spec
-from retrieval.served_index import lane_of
-from retrieval.service import Service, _without_folder
+from retrieval.search.config import SearchConfig
+from retrieval.search.query import Part, Query
+from retrieval.service.config import ServeConfig, named_folder, named_spec
+from retrieval.service.serve import application, open_service
+from retrieval.service.served_index import lane_of
+from retrieval.service.service import Service, _without_folder
 from tests.conftest import write_pictures
 from tests.retrieval.served import items_of, make_index, unit_rows
 
@@ -522,7 +522,7 @@ def elsewhere() -> Iterator[str]:
 
 
 def test_addresses_are_fetched_only_from_named_hosts(elsewhere: str) -> None:
-    from retrieval.fetch import fetch_picture
+    from retrieval.sources.fetch import fetch_picture
 
     assert fetch_picture(f"http://{elsewhere}/picture", [elsewhere], 50_000).startswith(b"\x89PNG")
     for url, hosts, said in [
@@ -590,7 +590,7 @@ def test_a_changed_index_is_opened_again_and_keeps_its_encoder(index: Path, pict
         searched(client, "sea", k=1)
         encoder = served.opened.searcher.encoder.held()
         assert not served.reload()
-        from indexes.growth import remove
+        from indexes.building.growth import remove
 
         remove(grown, np.array([0]))
         assert served.reload()

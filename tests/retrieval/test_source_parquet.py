@@ -7,8 +7,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from indexes.errors import BeholderError
-from retrieval.archives import Picture
-from retrieval.sources import contents, find_source, pictures
+from retrieval.sources.archives import Picture
+from retrieval.sources.sources import contents, find_source, pictures
 from tests.conftest import write_pictures
 
 

@@ -14,12 +14,12 @@ import pytest
 from PIL import Image
 
 from indexes.errors import BeholderError
-from indexes.shards import verify
-from retrieval import sources
-from retrieval.archives import content_of
-from retrieval.gallery import write_gallery
-from retrieval.results import Result
-from retrieval.sources import find_source
+from indexes.records.shards import verify
+from retrieval.search.gallery import write_gallery
+from retrieval.search.results import Result
+from retrieval.sources import sources
+from retrieval.sources.archives import content_of
+from retrieval.sources.sources import find_source
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.source_forms import as_packed_tar, embedded, metadata, write_tar
 from tests.retrieval.test_pipeline import contents as files_of

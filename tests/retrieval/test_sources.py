@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from indexes import Embeddings
-from indexes.shards import verify
-from retrieval.archives import Misfit, fitted, type_of
-from retrieval.images import decode
-from retrieval.pipeline import EmbedReport
-from retrieval.sources import contents, find_source
+from indexes.records.shards import verify
+from retrieval.encoding.pipeline import EmbedReport
+from retrieval.sources.archives import Misfit, fitted, type_of
+from retrieval.sources.images import decode
+from retrieval.sources.sources import contents, find_source
 from tests.conftest import write_pictures
 from tests.retrieval.source_forms import WAYS, Colours, embedded, write_tar
 
@@ -57,7 +57,7 @@ def test_pictures_in_an_archive_get_what_they_get_in_a_folder(way: str, pictures
 
 
 def fit_16(path: Path) -> np.ndarray:
-    from retrieval.images import fit
+    from retrieval.sources.images import fit
 
     return fit(decode(path.read_bytes()), Colours.preprocessing)
 
@@ -121,7 +121,7 @@ def test_names_that_a_shell_wrote_out_are_all_sources(monkeypatch: pytest.Monkey
         called.extend([source, embeddings])
         return EmbedReport(count=3, notes=["*.tar: 1 of the numbers 0 to 3 are missing (first: 2)"])
 
-    monkeypatch.setattr("retrieval.pipeline.embed", fake)
+    monkeypatch.setattr("retrieval.encoding.pipeline.embed", fake)
     app = typer.Typer()
     app.command()(cli.embed)
     done = CliRunner().invoke(app, ["0.tar", "1.tar", "3.tar", "out.emb"])

@@ -12,9 +12,9 @@ from starlette.testclient import TestClient
 
 from indexes.errors import BeholderError
 from retrieval.hpir import read_hpir
-from retrieval.page import DOOR, page_files, page_router
-from retrieval.service_errors import Hidden, handlers
-from retrieval.taste import BLIND, Pending, taste_router
+from retrieval.service.errors import Hidden, handlers
+from retrieval.service.page import DOOR, page_files, page_router
+from retrieval.service.taste import BLIND, Pending, taste_router
 from retrieval.votes import ASPECTS, Shown, Side, VoteBook
 
 PLAIN: dict[str, Any] = {"index": "art"}

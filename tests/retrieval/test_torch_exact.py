@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
+from indexes.building.growth import remove
 from indexes.errors import BeholderError
-from indexes.growth import remove
-from indexes.manifest import record_file
-from indexes.shards import EmbeddingsManifest, write_shard
-from retrieval import torch_exact
+from indexes.records.manifest import record_file
+from indexes.records.shards import EmbeddingsManifest, write_shard
 from retrieval.doctor import examine
-from retrieval.torch_exact import TorchExact, open_index
+from retrieval.encoding import torch_exact
+from retrieval.encoding.torch_exact import TorchExact, open_index
 from tests.retrieval.served import RECORD, items_of, unit_rows
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from indexes import IndexConfig, build_index, exact_search, load_index
 from indexes.errors import BeholderError
-from indexes.search import verify_index
-from retrieval import update as updates
-from retrieval.pipeline import EmbedConfig
-from retrieval.update import UpdateReport, update_index
+from indexes.searching.search import verify_index
+from retrieval.encoding.pipeline import EmbedConfig
+from retrieval.indexing import update as updates
+from retrieval.indexing.update import UpdateReport, update_index
 from tests.conftest import ROOT, write_pictures
 from tests.retrieval.source_forms import Colours, embedded, write_tar
 
@@ -156,7 +156,7 @@ def test_an_index_that_outgrew_its_kind_is_tuned_as_the_new_one(
     index = tmp_path / "index"
     updated(index, pictures)
     assert load_index(index).manifest.factory == "Flat"
-    monkeypatch.setattr("indexes.growth.FLAT_UP_TO", 20)  # as if 24 pictures were 20,001
+    monkeypatch.setattr("indexes.building.growth.FLAT_UP_TO", 20)  # as if 24 pictures were 20,001
     monkeypatch.setattr(updates, "MOST_SEGMENTS", 1)
     write_pictures(pictures / "more", 4, seed=9)
     report = updated(index, pictures)

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from indexes import load_index
-from indexes.growth import add_scores, compact
-from indexes.scores import ScoreColumn, read_scores, scores_path
-from indexes.search import verify_index
-from indexes.shards import Embeddings
-from retrieval.scoring import ScoreConfig, score_index
-from retrieval.update import seed_embeddings
+from indexes.building.growth import add_scores, compact
+from indexes.records.scores import ScoreColumn, read_scores, scores_path
+from indexes.records.shards import Embeddings
+from indexes.searching.search import verify_index
+from retrieval.indexing.update import seed_embeddings
+from retrieval.scoring.scoring import ScoreConfig, score_index
 from tests.conftest import write_pictures
 from tests.retrieval.test_update import updated
 

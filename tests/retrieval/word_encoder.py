@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from indexes.shards import EncoderRecord
+from indexes.records.shards import EncoderRecord
 
 CONTEXT = 12
 WIDTH = 256

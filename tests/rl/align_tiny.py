@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from tiny import WORDS
 
-from indexes.shards import Embeddings
-from retrieval.pipeline import EmbedConfig, embed
-from rl.align_config import AlignConfig
+from indexes.records.shards import Embeddings
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from rl.alignment.config import AlignConfig
 from rl.grids import level_chain, level_prefer, pairs_of
 from rl.preferences import PreferenceList, write_preferences
 

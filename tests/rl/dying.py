@@ -9,11 +9,13 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from rl.align_config import AlignConfig
+from rl.alignment.config import AlignConfig
 
 # Imported once, in a process that computes nothing: each run is then forked from it
 CONTEXT = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["rl.align", "rl.align_trainer", "rl.checkpoint_folder", "rl.align_model", "open_clip"])
+CONTEXT.set_forkserver_preload(
+    ["rl.alignment.align", "rl.alignment.trainer", "rl.alignment.checkpoint_folder", "rl.alignment.model", "open_clip"]
+)
 
 MOMENTS = ("cache", "step", "evaluation", "checkpoint", "model")
 
@@ -46,8 +48,10 @@ def _die() -> None:
 
 
 def _dying(pipe: Connection, moment: str, config: AlignConfig, run: Path) -> None:
-    from rl import align_trainer, checkpoint_folder, features
-    from rl.align import align
+    from rl import features
+    from rl.alignment import checkpoint_folder
+    from rl.alignment import trainer as align_trainer
+    from rl.alignment.align import align
 
     def listen(line: str) -> None:
         told = {"step": "step 5/9: loss", "evaluation": "step 6/9: hit_rate"}.get(moment)
@@ -74,7 +78,7 @@ def _dying(pipe: Connection, moment: str, config: AlignConfig, run: Path) -> Non
 
 def _cramped(pipe: Connection, most: int, config: AlignConfig, run: Path) -> None:
     from indexes.errors import BeholderError
-    from rl.align import align
+    from rl.alignment.align import align
 
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, resource.RLIM_INFINITY))
     try:

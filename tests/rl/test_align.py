@@ -17,12 +17,12 @@ from typer.testing import CliRunner
 
 from benchmarks.runs import read_run
 from indexes.errors import BeholderError, ConditionFailed, FormatError
-from retrieval.encoders import load_encoder
-from retrieval.images import decode, fit
-from rl import align_trainer
-from rl.align import align, prepare
-from rl.align_config import LOSSES, AlignConfig
-from rl.align_trainer import last_checkpoint, reward_sums
+from retrieval.encoding.encoders import load_encoder
+from retrieval.sources.images import decode, fit
+from rl.alignment import trainer as align_trainer
+from rl.alignment.align import align, prepare
+from rl.alignment.config import LOSSES, AlignConfig
+from rl.alignment.trainer import last_checkpoint, reward_sums
 from rl.cli import app
 from rl.preferences import read_preferences, write_preferences
 

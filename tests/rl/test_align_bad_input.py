@@ -12,8 +12,8 @@ from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
 from retrieval.__main__ import app
-from rl.align import align
-from rl.align_config import AlignConfig
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
 from rl.preferences import PreferenceList, read_preferences, write_preferences
 
 

@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
-from rl.align_cli import HELP
-from rl.align_config import AlignConfig
+from rl.alignment.cli import HELP
+from rl.alignment.config import AlignConfig
 from rl.cli import app
 
 

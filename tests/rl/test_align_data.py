@@ -9,12 +9,12 @@ import pytest
 from align_tiny import make_lists, make_run
 
 from indexes.errors import BeholderError, FormatError
-from indexes.shards import Embeddings
-from retrieval.encoders import load_encoder
-from rl import align_pictures
-from rl.align import prepare
-from rl.align_batches import Plan, padded
-from rl.align_data import read_data
+from indexes.records.shards import Embeddings
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment import pictures as align_pictures
+from rl.alignment.align import prepare
+from rl.alignment.batches import Plan, padded
+from rl.alignment.data import read_data
 from rl.preferences import PreferenceList, read_preferences, write_preferences
 
 
@@ -67,7 +67,7 @@ def test_evaluation_pictures_are_refused(
 ) -> None:
     config = make_run(tmp_path, tiny_model, tiny_captions)
     held = read_preferences(Path(config.preferences)).lists[0].pictures[0]
-    monkeypatch.setattr("benchmarks.evaluation.evaluation_pictures", lambda: frozenset({held}))
+    monkeypatch.setattr("benchmarks.tables.evaluation.evaluation_pictures", lambda: frozenset({held}))
     with pytest.raises(BeholderError, match="kept for evaluation"):
         read_data(config, None, tmp_path / "cache", quiet)
 
@@ -140,7 +140,7 @@ def test_padding_of_shorter_lists_has_no_preference(tmp_path: Path, tiny_model: 
 def test_an_index_serves_as_well_as_the_embeddings_it_was_built_from(
     tmp_path: Path, tiny_model: Path, tiny_captions: Path
 ) -> None:
-    from indexes.build import build_index
+    from indexes.building.build import build_index
 
     config = make_run(tmp_path, tiny_model, tiny_captions)
     build_index(config.pictures[0], tmp_path / "pictures.index")
@@ -159,7 +159,7 @@ def test_pictures_that_no_folder_holds_are_encoded_once(tmp_path: Path, tiny_mod
     ready = prepare(config, None, tmp_path / "cache", said.append)
     assert any("2 pictures of captions are in no folder" in line for line in said)
     encoder = load_encoder(str(tiny_model))
-    from retrieval.images import decode, fit
+    from retrieval.sources.images import decode, fit
 
     last = fit(decode((more.parent / "13.png").read_bytes()), encoder.preprocessing)
     row = ready.data.gallery.rows_of_files([more.parent / "13.png"])[0]
@@ -202,7 +202,7 @@ def test_what_is_kept_may_be_told_by_an_index_s_own_captions(
     tmp_path: Path, tiny_model: Path, tiny_captions: Path
 ) -> None:
     """A share of the captioned pictures, on which then nothing is trained; without it the command says what to do."""
-    from retrieval.pipeline import EmbedConfig, embed
+    from retrieval.encoding.pipeline import EmbedConfig, embed
 
     settings = EmbedConfig(model=str(tiny_model), workers=1, captions=str(tiny_captions))
     embed(tiny_captions.parent, tmp_path / "said.emb", settings)

@@ -9,8 +9,8 @@ from align_tiny import make_run
 from dying import MOMENTS, run_until, run_with_room
 
 from indexes.errors import BeholderError
-from rl.align import align
-from rl.align_config import AlignConfig
+from rl.alignment.align import align
+from rl.alignment.config import AlignConfig
 from rl.disk import is_full, new_array, room_needed
 
 

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from align_tiny import make_run
 
-from indexes.build import build_index
-from indexes.index_config import IndexConfig
-from indexes.scores import ScoreColumn, scores_path, write_scores
-from indexes.search import load_index
-from rl.align import prepare
-from rl.align_data import RankedList
-from rl.retention import pair_figures
+from indexes.building.build import build_index
+from indexes.building.index_config import IndexConfig
+from indexes.records.scores import ScoreColumn, scores_path, write_scores
+from indexes.searching.search import load_index
+from rl.alignment.align import prepare
+from rl.alignment.data import RankedList
+from rl.alignment.retention import pair_figures
 
 EMPTY = np.zeros(0, np.float32)
 
@@ -44,7 +44,7 @@ def test_turning_the_scores_round_turns_the_figures_round() -> None:
 def test_percentiles_are_those_of_the_nearest_ten(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
     config = make_run(tmp_path, tiny_model, tiny_captions)
     embeddings = Path(config.pictures[0])
-    from indexes.shards import Embeddings
+    from indexes.records.shards import Embeddings
 
     items = Embeddings(embeddings).items().column("sha256").to_pylist()
     values = np.arange(len(items), dtype=np.float32)
@@ -78,6 +78,6 @@ CARD = {"name": "liking", "kind": "vectors", "higher_is_better": True}
 
 
 def queries(embeddings: Path) -> np.ndarray:  # type: ignore[type-arg]
-    from indexes.shards import Embeddings
+    from indexes.records.shards import Embeddings
 
     return np.concatenate([np.array(rows, np.float32) for _, rows in Embeddings(embeddings).blocks()])

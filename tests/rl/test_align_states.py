@@ -8,8 +8,8 @@ import pytest
 from align_tiny import make_run
 
 from indexes.errors import BeholderError
-from retrieval.encoders import load_encoder
-from rl.align import align, prepare
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import align, prepare
 from rl.preferences import read_preferences, write_preferences
 
 
@@ -36,7 +36,7 @@ def test_a_run_over_the_same_pictures_reads_none_again(
 ) -> None:
     config = make_run(tmp_path, tiny_model, tiny_captions, towers="image", frozen_blocks=1)
     first = prepare(config, None, tmp_path / "cache", quiet)
-    monkeypatch.setattr("rl.align_pictures.Gallery.pixels", None)
+    monkeypatch.setattr("rl.alignment.pictures.Gallery.pixels", None)
     other = prepare(replace(config, dev_share=0.0), None, tmp_path / "cache", quiet)  # other lists first: other rows
     names, mine = first.data.gallery.names(), other.data.gallery.names()
     places = [names.index(name) for name in mine]

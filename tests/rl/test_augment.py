@@ -11,10 +11,10 @@ from align_tiny import make_run
 from safetensors.torch import load_file
 
 from indexes.errors import BeholderError
-from rl.align import align, prepare
-from rl.align_batches import Plan
-from rl.align_config import AlignConfig
-from rl.augment import AUGMENTATIONS, augmented
+from rl.alignment.align import align, prepare
+from rl.alignment.augment import AUGMENTATIONS, augmented
+from rl.alignment.batches import Plan
+from rl.alignment.config import AlignConfig
 
 
 def gradient(size: int = 32) -> torch.Tensor:

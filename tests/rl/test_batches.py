@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from rl.batches import Batch, draw_batch, epoch_order, steps_per_epoch
 from rl.dev import hit_rates
 from rl.pixels import crop
+from rl.pretraining.batches import Batch, draw_batch, epoch_order, steps_per_epoch
 
 CAPTIONS = [[0, 1, 2], [3], [4, 5], [6, 7, 8, 9], [10], [11]]
 

@@ -12,13 +12,13 @@ from align_tiny import make_run
 from safetensors.torch import load_file, save_file
 
 from indexes.errors import BeholderError, FormatError
-from indexes.manifest import record_file
-from indexes.shards import Embeddings
-from retrieval.checkpoints import is_partial, read_checkpoint_manifest
-from retrieval.encoders import load_encoder
-from rl.align import AlignReport, align
-from rl.interpolate import between, choose, sweep
-from rl.retention import Budget, over_budget
+from indexes.records.manifest import record_file
+from indexes.records.shards import Embeddings
+from retrieval.encoding.checkpoints import is_partial, read_checkpoint_manifest
+from retrieval.encoding.encoders import load_encoder
+from rl.alignment.align import AlignReport, align
+from rl.alignment.interpolate import between, choose, sweep
+from rl.alignment.retention import Budget, over_budget
 
 SAID = ["a red square", "something dark", "a"]
 WEIGHTS = "open_clip_model.safetensors"
@@ -55,7 +55,7 @@ def test_whoever_may_read_the_manifest_may_read_the_weights(runs: dict[str, Alig
 
 
 def test_a_tuned_text_tower_needs_no_new_embeddings(runs: dict[str, AlignReport]) -> None:
-    from retrieval.query_encoder import load_text_encoder
+    from retrieval.search.query_encoder import load_text_encoder
 
     pictures = Embeddings(runs["whole"].model.parent.parent / "pictures.emb").manifest.encoder
     for report in runs.values():
@@ -162,7 +162,7 @@ def test_evaluations_in_a_row_over_the_budget_are_counted_from_the_end() -> None
 @pytest.fixture(scope="module")
 def index(runs: dict[str, AlignReport]) -> Path:
     """Of the base's own pictures: nothing in it knows of the checkpoints."""
-    from indexes.build import build_index
+    from indexes.building.build import build_index
 
     folder = runs["whole"].model.parent.parent
     build_index(folder / "pictures.emb", folder / "pictures.index")
@@ -198,7 +198,7 @@ def test_search_takes_a_partial_checkpoint_over_an_index_of_the_base(
 def test_a_tuned_image_tower_is_refused_over_an_index_of_the_base(
     runs: dict[str, AlignReport], index: Path, tmp_path: Path, tiny_model: Path, tiny_captions: Path
 ) -> None:
-    from retrieval.searcher import open_searcher
+    from retrieval.search.searcher import open_searcher
 
     config = make_run(index.parent, tiny_model, tiny_captions, towers="image", partial=True, alphas=(1.0,))
     tuned = align(config, tmp_path / "image")

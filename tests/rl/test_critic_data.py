@@ -14,9 +14,9 @@ import pytest
 
 from indexes.errors import BeholderError, ConditionFailed
 from retrieval.conversations import read_conversations
-from rl.critique_data import Review, from_critiques
-from rl.title_data import Painting, from_titles, names_in
-from rl.written_data import open_writers, refuses, shared_words
+from rl.critic.critique_data import Review, from_critiques
+from rl.critic.title_data import Painting, from_titles, names_in
+from rl.critic.written_data import open_writers, refuses, shared_words
 
 HERE = Path(__file__).parent
 SAMPLES = HERE.parents[1] / "retrieval" / "samples"

@@ -7,8 +7,8 @@ import pytest
 import torch
 from tiny_critics import write_critic, write_pictures
 
-from benchmarks.critique_claims import measure_claims
-from benchmarks.critique_files import CritiqueConfig
+from benchmarks.critique.claims import measure_claims
+from benchmarks.critique.files import CritiqueConfig
 from retrieval.conversations import ASSISTANT, USER, Claim, Conversation, Turn, write_conversations
 from rl.critic.config import CriticConfig
 from rl.critic.recipes import RECIPES

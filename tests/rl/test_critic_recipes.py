@@ -4,9 +4,9 @@ import pytest
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
+from rl.critic.cli import app
 from rl.critic.config import CriticConfig
 from rl.critic.recipes import DEFAULT, NAMES, READ, RECIPES, UNVERIFIED, CriticRecipe, PublishedRecipe, told
-from rl.critic_cli import app
 
 
 def test_the_papers_values_and_where_they_come_from() -> None:

@@ -16,15 +16,15 @@ from torch import nn
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.critic.trained import load_vision_model, load_whole, read_trained
+from retrieval.language.trained import load_vision_model, load_whole, read_trained
 from rl.critic import trainer as trainers
+from rl.critic.cli import app
 from rl.critic.config import CriticConfig
 from rl.critic.model import linear_layers, load_for_training, open_up, pad_to_square, projector_parameters
 from rl.critic.recipes import RECIPES, CriticRecipe
 from rl.critic.rows import as_dataset, make_rows, picture_sizes
 from rl.critic.train import train_critic
-from rl.critic_cli import app
-from rl.rewriter_train import last_checkpoint, read_log
+from rl.rewriting.train import last_checkpoint, read_log
 
 FAST = ["learning_rate=0.005", "projector_learning_rate=0", "first_learning_rate=0", "last_learning_rate=0"]
 FAST += ["warmup=0", "batch=4", "preference_learning_rate=0.005", "adapter_init=zero"]

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from benchmarks.pareto import PERCENTILE
-from benchmarks.tables import Judgements, Query
+from benchmarks.quality.pareto import PERCENTILE
+from benchmarks.tables.judgements import Judgements, Query
 from indexes.errors import BeholderError
-from indexes.percentiles import percentiles
+from indexes.records.percentiles import percentiles
 from rl.experiments.beauty import BeautyConfig
 from rl.experiments.beauty_numbers import Swept, chosen_numbers, direction_of_beauty
 from rl.experiments.beauty_sides import BASE, HIT, best_inside, curves, means, untrained

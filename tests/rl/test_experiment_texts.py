@@ -5,12 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.knowledge_texts import KnowledgeQuery, key, naming_problems
-from benchmarks.look_measures import MEASURES
-from benchmarks.look_words import look_words
+from benchmarks.knowledge.texts import KnowledgeQuery, key, naming_problems
+from benchmarks.taste.look_measures import MEASURES
+from benchmarks.taste.look_words import look_words
 from indexes.errors import BeholderError, ConditionFailed
-from retrieval.rewrite_arms import load_arm
-from retrieval.rewrite_table import read_rewrites
+from retrieval.rewriting.arms import load_arm
+from retrieval.rewriting.table import read_rewrites
 from rl.experiments import knowledge, look
 from rl.experiments.arms import ARMS, read_answers
 from rl.experiments.knowledge_data import GLOSSARIES, Descriptions, in_dev

@@ -11,12 +11,12 @@ import pytest
 from PIL import Image
 
 from indexes.errors import BeholderError
-from indexes.manifest import sha256_file
-from indexes.scores import ScoreColumn, write_scores
-from retrieval.claims import claims_in, level_said, side_said
+from indexes.records.manifest import sha256_file
+from indexes.records.scores import ScoreColumn, write_scores
 from retrieval.conversations import Conversation, read_conversations
-from rl.grounded import KINDS, Facts, Measured, Writer, scales_of
-from rl.grounded_data import GroundedConfig, make_grounded
+from retrieval.critic.claims import claims_in, level_said, side_said
+from rl.critic.grounded import KINDS, Facts, Measured, Writer, scales_of
+from rl.critic.grounded_data import GroundedConfig, make_grounded
 
 SCORERS = "brightness", "contrast"
 
@@ -202,6 +202,6 @@ def test_what_is_missing_or_mistaken_is_said(tmp_path: Path) -> None:
 def test_pictures_of_evaluation_are_never_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sets(tmp_path, {"train": 12})
     held = frozenset({sha256_file(tmp_path / "photoart/images/train3.png")})
-    monkeypatch.setattr("rl.grounded_facts.evaluation_pictures", lambda: held)
+    monkeypatch.setattr("rl.critic.grounded_facts.evaluation_pictures", lambda: held)
     with pytest.raises(BeholderError, match="train3"):
         make_grounded(tmp_path / "o.jsonl", config_of(tmp_path))

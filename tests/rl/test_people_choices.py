@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.correlation import choice_agreement, pair_accuracy
+from benchmarks.measures.correlation import choice_agreement, pair_accuracy
 from indexes.errors import ConditionFailed
 from rl.experiments.people import PeopleConfig, chosen_alpha
 from rl.experiments.people_choices import agreement, agreement_number, chosen_by_scores, chosen_by_votes, right_of

@@ -7,15 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-import rl.cascade_lists as cascade_lists
+import rl.lists.cascade as cascade_lists
 from indexes import IndexConfig, build_index, load_index
+from indexes.building.growth import add_scores
 from indexes.errors import BeholderError, ConditionFailed, FormatError
-from indexes.growth import add_scores
-from indexes.scores import ScoreColumn
+from indexes.records.scores import ScoreColumn
 from retrieval.hpir import HpirItem
-from retrieval.searcher import Searcher
-from rl.cascade_lists import Cascade, CascadeConfig, beauty_of, mixed, standard
-from rl.people_lists import lists_of_pairs, lists_of_scores, lists_of_votes, read_ranked_rows
+from retrieval.search.searcher import Searcher
+from rl.lists.cascade import Cascade, CascadeConfig, beauty_of, mixed, standard
+from rl.lists.people import lists_of_pairs, lists_of_scores, lists_of_votes, read_ranked_rows
 from rl.preferences import read_preferences
 from tests.indexes.conftest import ENCODER, _embeddings, _vectors
 from tests.retrieval.word_encoder import WordEncoder

@@ -6,13 +6,7 @@ import pytest
 
 from indexes.errors import BeholderError, FormatError
 from rl.grids import grid_chains, grid_prefer, pairs_of
-from rl.preferences import (
-    SCHEMA,
-    PreferenceList,
-    read_preferences,
-    refuse_evaluation,
-    write_preferences,
-)
+from rl.preferences import SCHEMA, PreferenceList, read_preferences, refuse_evaluation, write_preferences
 
 PICTURES = tuple(f"{number:064x}" for number in range(6))
 

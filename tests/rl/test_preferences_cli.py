@@ -121,7 +121,7 @@ def test_pictures_kept_for_evaluation_are_refused(folder, call):
 
 
 def test_the_shipped_list_is_of_sha256s_and_another_s_bad_line_is_named():
-    from benchmarks.evaluation import evaluation_pictures, read_hashes
+    from benchmarks.tables.evaluation import evaluation_pictures, read_hashes
     from indexes.errors import FormatError
 
     assert len(evaluation_pictures()) > 1800

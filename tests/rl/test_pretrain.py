@@ -12,13 +12,13 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
-from retrieval.encoders import load_encoder
+from retrieval.encoding.encoders import load_encoder
 from rl.cli import app
-from rl.gradient import backward
-from rl.last_heads import pretrain_all
 from rl.losses import contrastive_loss
-from rl.pretrain import pretrain
-from rl.pretrain_config import PretrainConfig
+from rl.pretraining.config import PretrainConfig
+from rl.pretraining.gradient import backward
+from rl.pretraining.last_heads import pretrain_all
+from rl.pretraining.pretrain import pretrain
 from rl.towers import Towers, head_dropout
 
 WEIGHTS = Path("model") / "open_clip_model.safetensors"
@@ -41,7 +41,7 @@ def test_an_interrupted_run_resumed_has_the_weights_of_a_straight_run(
 ) -> None:
     config = replace(settings(tiny_captions), image_frozen_blocks=frozen_blocks)
     pretrain(tiny_model, tmp_path, tmp_path / "straight", config)
-    from rl import pretrain as module
+    from rl.pretraining import pretrain as module
 
     write = module.write_checkpoint
     for stop_at in (0, 2, 5):

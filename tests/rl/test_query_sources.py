@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
-from retrieval.chat_exchange import Answer, Failure
+from retrieval.language.chat_exchange import Answer, Failure
 from rl.cli import app
-from rl.query_sources import captions_of, distinct, of_items, of_model, of_words
+from rl.lists.query_sources import captions_of, distinct, of_items, of_model, of_words
 
 
 def test_templates_take_every_combination_of_words_and_each_row() -> None:
@@ -64,7 +64,7 @@ def test_captions_are_those_of_training_pictures(tiny_captions: Path) -> None:
 
 
 def test_the_command_writes_what_align_preferences_reads(tmp_path: Path, tiny_captions: Path) -> None:
-    from retrieval.query_file import read_queries
+    from retrieval.search.query_file import read_queries
 
     out, apart = tmp_path / "q.txt", tmp_path / "apart.txt"
     apart.write_text("a dark thing\n")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from rl.rank_gain import beauty_weights, correlation, ranks, utility
+from rl.rewriting.rank_gain import beauty_weights, correlation, ranks, utility
 
 
 def test_the_utility_of_ranks_one_and_three_of_four() -> None:

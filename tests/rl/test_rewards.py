@@ -12,14 +12,14 @@ import pyarrow as pa
 import pytest
 from numpy.typing import NDArray
 
-from benchmarks.evaluation import evaluation_pictures
+from benchmarks.tables.evaluation import evaluation_pictures
 from indexes.errors import BeholderError, FormatError
-from indexes.shards import EncoderRecord
-from retrieval.chat_exchange import Answer, Failure
+from indexes.records.shards import EncoderRecord
+from retrieval.language.chat_exchange import Answer, Failure
 from rl import rewards as module
-from rl.reward_config import RewardConfig
-from rl.reward_corpus import Corpus
 from rl.rewards import Rewards
+from rl.rewriting.reward_config import RewardConfig
+from rl.rewriting.reward_corpus import Corpus
 
 WIDTH = 256
 PICTURES = ["cubism guitar", "cubism table", "tonalism mist", "tonalism lake", "dog grass", "dog sofa", "bread", "cat"]

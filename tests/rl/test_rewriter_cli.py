@@ -7,9 +7,9 @@ import pytest
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
-from retrieval.pipeline import EmbedConfig, embed
-from rl.rewriter_cli import app
-from rl.rewriter_data import write_questions
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from rl.rewriting.cli import app
+from rl.rewriting.data import write_questions
 
 runner = CliRunner()
 

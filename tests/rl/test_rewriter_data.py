@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.rewrite_arms import filled
+from retrieval.rewriting.arms import filled
 from rl.preferences import PreferenceList, write_preferences
-from rl.rewriter_data import pattern_of, prompt_of, questions, ranked_pairs, taught, write_questions
+from rl.rewriting.data import pattern_of, prompt_of, questions, ranked_pairs, taught, write_questions
 
 
 @pytest.mark.parametrize(

@@ -10,16 +10,16 @@ import pytest
 from tiny import WORDS
 
 from indexes.errors import BeholderError, FormatError
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.rewrite import load_rewriter
-from retrieval.rewriter import RewriteSettings
-from rl import rewriter_train
-from rl.reward_config import RewardConfig
-from rl.rewriter_config import DpoConfig, GrpoConfig, RewriterConfig, SftConfig, from_dict
-from rl.rewriter_data import questions, write_questions
-from rl.rewriter_measure import Judged, answered, ranked, sampled
-from rl.rewriter_train import last_checkpoint, read_log, train_rewriter
-from rl.small_llama import SmallLlama, write_small_llama
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.rewriting.rewrite import load_rewriter
+from retrieval.rewriting.rewriter import RewriteSettings
+from rl.rewriting import train as rewriter_train
+from rl.rewriting.config import DpoConfig, GrpoConfig, RewriterConfig, SftConfig, from_dict
+from rl.rewriting.data import questions, write_questions
+from rl.rewriting.measure import Judged, answered, ranked, sampled
+from rl.rewriting.reward_config import RewardConfig
+from rl.rewriting.small_llama import SmallLlama, write_small_llama
+from rl.rewriting.train import last_checkpoint, read_log, train_rewriter
 
 QUERIES = [f"{one} {other}" for one in ("red", "green", "blue", "dark") for other in ("thing", "square", "picture")]
 SHORT: dict[str, Any] = {"batch": 8, "answer_tokens": 8, "threads": 1, "log_every": 2, "save_every": 2}

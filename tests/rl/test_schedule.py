@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from rl.epochs import Epochs
-from rl.pretrain_config import PretrainConfig
+from rl.pretraining.config import PretrainConfig
+from rl.pretraining.epochs import Epochs
 from rl.schedule import cycle, cycles
 
 

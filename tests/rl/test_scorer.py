@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks.correlation import spearman
+from benchmarks.measures.correlation import spearman
 from indexes.errors import BeholderError, FormatError
-from retrieval.own_heads import load_head
-from retrieval.scorers import load_scorer
+from retrieval.scoring.own_heads import load_head
+from retrieval.scoring.scorers import load_scorer
 from rl.ridge import choose_penalty, fit_ridge
 from rl.scorer import ScorerTraining, standardised, train_scorer
 

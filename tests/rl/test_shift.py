@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from indexes.errors import BeholderError
-from rl.shift import direction_of_pairs, explained_share, left_over, shift_of_texts, shifted, unit
+from rl.alignment.shift import direction_of_pairs, explained_share, left_over, shift_of_texts, shifted, unit
 
 
 def rows(count: int, width: int, seed: int = 0) -> np.ndarray:  # type: ignore[type-arg]

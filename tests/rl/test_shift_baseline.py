@@ -8,13 +8,13 @@ from align_tiny import make_run
 from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
-from indexes.shards import Embeddings
-from rl.align import align, prepare
+from indexes.records.shards import Embeddings
+from rl.alignment.align import align, prepare
+from rl.alignment.shift import direction_of_pairs, shifted
+from rl.alignment.shift_baseline import measure_shift
 from rl.cli import app
 from rl.grids import level_chain, level_prefer, pairs_of
 from rl.preferences import PreferenceList, write_preferences
-from rl.shift import direction_of_pairs, shifted
-from rl.shift_baseline import measure_shift
 
 
 def quiet(line: str) -> None:

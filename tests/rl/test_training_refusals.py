@@ -60,7 +60,7 @@ def test_a_scorer_does_not_learn_from_a_test_split_nor_from_pictures_of_one(
     (folder / "items.tsv").write_text("\n".join(rows))
     with pytest.raises(BeholderError, match="split test of website"):
         train_scorer(ScorerTraining(folder / "items.tsv", tmp_path / "s", "mean_score", split="test"))
-    from indexes.manifest import sha256_file
+    from indexes.records.manifest import sha256_file
 
     held = frozenset({sha256_file(folder / "3.png")})
     monkeypatch.setattr("rl.scorer.evaluation_pictures", lambda: held)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rl.vocabulary import prune
+from rl.pretraining.vocabulary import prune
 
 SENTENCES = (
     "Two dogs running on the beach .",

@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from indexes.errors import BeholderError
-from rl.batches import Batch, draw_batch
 from rl.losses import contrastive_loss
-from rl.pretrain import pretrain
-from rl.pretrain_config import RECIPES, PretrainConfig
-from rl.within import Part, add_sources, loss_of_parts
+from rl.pretraining.batches import Batch, draw_batch
+from rl.pretraining.config import RECIPES, PretrainConfig
+from rl.pretraining.pretrain import pretrain
+from rl.pretraining.within import Part, add_sources, loss_of_parts
 
 COUNTS = [5, 7, 4]
 CAPTIONS = [[2 * picture, 2 * picture + 1] for picture in range(sum(COUNTS))]

@@ -16,7 +16,7 @@ def make_folder(folder: Path, vision: dict[str, Any] | None = None) -> Path:
     import torch
     from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-    from rl.model_folder import save_weights
+    from rl.pretraining.model_folder import save_weights
 
     folder.mkdir(parents=True)
     special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]

@@ -1,0 +1,1 @@
+"""What a critic says: beside people's words, and beside what is true."""

@@ -1,0 +1,1 @@
+"""Agreement with people's preferences between rows of pictures."""

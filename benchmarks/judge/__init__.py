@@ -1,0 +1,1 @@
+"""Two systems before a judge that sees their rows."""

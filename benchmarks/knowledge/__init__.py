@@ -1,0 +1,1 @@
+"""Queries that describe a style without naming it."""

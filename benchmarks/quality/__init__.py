@@ -1,0 +1,1 @@
+"""Does a query find its picture: exactly, through an index, with a cut-off, with beauty."""

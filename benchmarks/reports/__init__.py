@@ -1,0 +1,1 @@
+"""Runs written into documents, pages and plots, and compared."""

@@ -1,0 +1,1 @@
+"""How fast, beside what could be and beside others."""

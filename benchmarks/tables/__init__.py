@@ -1,0 +1,1 @@
+"""What is measured on: tables of captions, labels and scores, their pictures and their terms of use."""

@@ -1,0 +1,1 @@
+"""Scorers beside people's scores, and whether a look that was asked for is found."""

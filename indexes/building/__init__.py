@@ -1,0 +1,1 @@
+"""An index in the making: planned, built, tuned, grown."""

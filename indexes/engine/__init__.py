@@ -1,0 +1,1 @@
+"""FAISS: kinds of index, building, threads, memory and GPUs."""

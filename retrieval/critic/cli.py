@@ -1,0 +1,129 @@
+"""The verb `critique`: pictures -> what a critic says of them; of an INDEX, kept there as a column."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def critique(
+    images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; or give --index.")] = None,
+    critic: Annotated[
+        str,
+        typer.Option(help="FOLDER or hf:MODEL (transformers, or of `align critic train`), or llm:MODEL[@URL]."),
+    ] = "",
+    index: Annotated[Path | None, typer.Option(help="INDEX whose pictures are shown; it keeps what is said.")] = None,
+    ids: Annotated[str, typer.Option(help="Of these ids of the index alone, as 3,14,15.")] = "",
+    where: Annotated[str | None, typer.Option(help="Of pictures of the index for which this SQL holds.")] = None,
+    find: Annotated[
+        str, typer.Option(help="Ask no critic: find the index's texts that are nearest to these words.")
+    ] = "",
+    k: Annotated[int, typer.Option("-k", help="Texts that --find shows.")] = 10,
+    kind: Annotated[str, typer.Option(help="critique, formal (analysis) or emotion.")] = "critique",
+    aspect: Annotated[
+        list[str] | None,
+        typer.Option(help="A critique of this alone (repeatable): composition, colour, light, focus, subject, ..."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of a local model: cpu, cuda, cuda:N or mps.")] = "cpu",
+    timeout: Annotated[float, typer.Option(help="Seconds for one answer of a server, all attempts.")] = 120.0,
+    concurrency: Annotated[int, typer.Option(help="Pictures that a server is shown at once.")] = 4,
+    max_tokens: Annotated[int, typer.Option(help="Tokens of an answer at most.")] = 256,
+    cache: Annotated[
+        str, typer.Option(help="File of kept answers; default: ~/.cache/beholder/answers.sqlite; none: keep none.")
+    ] = "",
+    max_fallback_share: Annotated[
+        float, typer.Option(help="Share of answers that may be missing before this fails.")
+    ] = 0.5,
+    as_json: Annotated[bool, typer.Option("--json", help="A JSON object per picture and line.")] = False,
+) -> None:
+    """Ask a critic, a model that looks at pictures, what it says of them. What was measured is told apart from it.
+
+    Stopped and started again, it goes on: answers are kept. A picture that is missing, a refusal, nonsense or no answer
+    in time is counted and shown, and no text stands in for it.
+
+    Example: beholder critique harbour.jpg --critic llm:qwen2.5vl@http://localhost:11434/v1
+
+    Example: beholder critique --index pictures.index --ids 3,14 --critic work/critic --aspect light --aspect mood
+
+    Example: beholder critique --index pictures.index --find "soft evening light"
+    """
+    from indexes.errors import BeholderError, ConditionFailed
+    from retrieval.progress import progress_line
+
+    from .bulk import critique_files, critique_index
+    from .critic import CriticSettings, load_critic
+    from .questions import questions
+    from .said import counted
+
+    if bool(images) == (index is not None):
+        found = "pictures and --index" if images else "no pictures"
+        raise BeholderError(found, "IMAGE... or --index INDEX", "Example: beholder critique harbour.jpg --critic ...")
+    if index is None and (ids or where):
+        raise BeholderError("--ids or --where without --index", "an INDEX whose pictures they are", "Give --index.")
+    if find:
+        if index is None or critic or ids or where:
+            raise BeholderError("--find with other options", "--index INDEX and -k alone", "Leave the others out.")
+        _show_found(index, find, k, as_json)
+        return
+    if not critic:
+        raise BeholderError(
+            "no critic", "--critic FOLDER, hf:MODEL or llm:MODEL[@URL]", "See `beholder critique --help`."
+        )
+    if not 0 <= max_fallback_share <= 1 or timeout <= 0 or concurrency < 1 or max_tokens < 1:
+        raise BeholderError("a wrong option", "a share from 0 to 1, all else above 0", "Correct it.")
+    asked = questions(kind, tuple(aspect or ()))
+    chosen = _ids(ids) if ids else None
+    settings = CriticSettings(
+        device=device,
+        concurrency=concurrency,
+        timeout_s=timeout,
+        max_answer_tokens=max_tokens,
+        cache=None if cache == "none" else cache,
+    )
+    one = load_critic(critic, settings)
+    with progress_line("pictures") as progress:
+        if index is not None:
+            shown = critique_index(one, index, asked, chosen, where, progress)
+        else:
+            shown = list(critique_files(one, images or [], asked, progress))
+    for picture in shown:
+        if as_json:
+            print(json.dumps({**picture.to_dict(), "critic": one.name}, ensure_ascii=False))
+            continue
+        print(picture.uri if picture.id is None else f"{picture.id}  {picture.uri}")
+        for name, said in picture.said.items():
+            before = f"{name}: " if len(picture.said) > 1 else ""
+            print(f"    {before}{said.text}" if said.text is not None else f"    {before}(nothing: {said.fallback})")
+        if picture.measured:
+            told = ", ".join(f"{name} {value:.3g}" for name, value in picture.measured.items())
+            print(f"    measured: {told}")
+    answers = [said for picture in shown for said in picture.said.values()]
+    missing = counted(answers)
+    fell, kept = sum(missing.values()), sum(said.cached and said.text is not None for said in answers)
+    reasons = "".join(f"; {count} without: {reason}" for reason, count in missing.items())
+    line = f"{one.name}: {len(answers) - fell} of {len(answers)} answers ({kept} kept from before){reasons}"
+    print(line, file=sys.stderr)
+    if fell > max_fallback_share * len(answers):
+        most = f"at most {max_fallback_share:.0%}"
+        raise ConditionFailed(f"{fell} of {len(answers)} answers are missing", most, "Run it again, or allow more.")
+
+
+def _show_found(index: Path, words: str, k: int, as_json: bool) -> None:
+    from .find import find_critiques
+
+    for match in find_critiques(index, words, k):
+        if as_json:
+            print(json.dumps(match.to_dict(), ensure_ascii=False))
+        else:
+            print(f"{match.likeness:.3f}  {match.id}  {match.uri}\n    {match.asked}: {match.text}")
+
+
+def _ids(given: str) -> list[int]:
+    from indexes.errors import BeholderError
+
+    try:
+        return [int(part) for part in given.split(",")]
+    except ValueError:
+        raise BeholderError(f"--ids {given}", "numbers with commas between", "Example: --ids 3,14,15") from None

@@ -1,0 +1,1 @@
+"""Encoders, and the pipeline from pictures to an EMBEDDINGS folder."""

@@ -1,0 +1,1 @@
+"""The verbs of an index: they parse, call and print."""

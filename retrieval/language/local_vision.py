@@ -1,0 +1,180 @@
+"""A model that sees, in this process, by transformers: questions with pictures, as `chat.ChatClient` answers them.
+
+One question at a time: sheets of ten pictures are thousands of tokens, and processors of different models pad pictures
+in different ways. Greedy decoding; answers are kept like those of local_model.py, keyed by the pictures as well. Code
+that comes with a model is never run.
+"""
+
+import hashlib
+import io
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from indexes.errors import BeholderError
+from retrieval.encoding.encoders import check_device
+
+from .chat_cache import AnswerCache
+from .chat_exchange import Answer, Failure, Question
+from .local_model import identity_of, read_answer
+from .trained import RECORD, load_vision_model
+
+
+class LocalVisionModel:
+    """An image-text-to-text model of transformers and its processor. Loaded with the first question that the cache
+    cannot answer.
+
+    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError for a model that cannot be
+    loaded or has no chat template.
+    """
+
+    def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
+        self.identity = identity_of(name, "a model of transformers that sees")
+        if device != "cpu":
+            check_device(device)
+        self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
+        self._cache = AnswerCache(Path(cache)) if cache else None
+        self._loaded: tuple[Any, Any] | None = None
+        self._lock = threading.Lock()
+
+    def ask_many(
+        self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
+    ) -> list[Answer | Failure]:
+        """Answers in the questions' order. A question that the model's context cannot hold is a Failure."""
+        results: list[Answer | Failure] = []
+        for question in questions:
+            results.append(self._answer(question))
+            if progress is not None:
+                progress(len(results), len(questions))
+        return results
+
+    def _answer(self, question: Question) -> Answer | Failure:
+        key = self._key(question)
+        kept = self._cache.get(key) if self._cache is not None else None
+        if kept is not None:
+            return read_answer(question, kept, cached=True)
+        with self._lock:  # threads of a service: one load, one question at a time
+            text = self._generate(question)
+        if text is None:
+            return Failure("over-long: the question is longer than the model's context")
+        if self._cache is not None:
+            self._cache.put(key, text)
+        return read_answer(question, text, cached=False)
+
+    def _generate(self, question: Question) -> str | None:
+        """What the model says; None where the question does not fit its context."""
+        import torch
+
+        model, processor = self._load()
+        batch = self.inputs(question).to(self.device)
+        length = batch["input_ids"].shape[1]
+        if length + self.max_answer_tokens > self._context():
+            return None
+        batch = {
+            name: value.to(model.dtype) if torch.is_floating_point(value) else value for name, value in batch.items()
+        }
+        tokenizer = processor.tokenizer
+        padding = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
+        with torch.inference_mode():
+            tokens = model.generate(
+                **batch, max_new_tokens=self.max_answer_tokens, do_sample=False, pad_token_id=padding
+            )
+        return str(tokenizer.decode(tokens[0, length:], skip_special_tokens=True))
+
+    def log_chances(self, question: Question, opening: str, words: Sequence[str]) -> list[float] | None:
+        """How likely each of the words is as the next one of an answer that begins with `opening`: log-probabilities
+        of their first tokens, however they are spelt (Good, good). None where the question does not fit the context or
+        the tokenizer begins two of the words alike. Kept as answers are."""
+        key = self._key(question, "chances-1", opening, list(words))
+        kept = self._cache.get(key) if self._cache is not None else None
+        if kept is not None:
+            known: list[float] | None = json.loads(kept)
+            return known
+        with self._lock:
+            found = self._chances(question, opening, words)
+        if self._cache is not None:
+            self._cache.put(key, json.dumps(found))
+        return found
+
+    def _chances(self, question: Question, opening: str, words: Sequence[str]) -> list[float] | None:
+        import torch
+
+        from .chances import first_tokens, log_chances
+
+        model, processor = self._load()
+        groups = first_tokens(processor.tokenizer, self._prompt(question, opening), words)
+        batch = self.inputs(question, opening).to(self.device)
+        if groups is None or batch["input_ids"].shape[1] >= self._context():
+            return None
+        batch = {
+            name: value.to(model.dtype) if torch.is_floating_point(value) else value for name, value in batch.items()
+        }
+        with torch.inference_mode():
+            logits = model(**batch).logits[0, -1].float().cpu().numpy()
+        return log_chances(logits, groups)
+
+    def _context(self) -> int:
+        config = self._load()[0].config
+        return int(getattr(getattr(config, "text_config", config), "max_position_embeddings", 0) or 1 << 30)
+
+    def _prompt(self, question: Question, opening: str = "") -> str:
+        content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.user}]
+        told: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": question.system}]}]
+        messages = [*(told if question.system else []), {"role": "user", "content": content}]
+        processor = self._load()[1]
+        prompt = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
+        return prompt + (opening.lstrip() if prompt[-1:].isspace() else opening)
+
+    def inputs(self, question: Question, opening: str = "") -> Any:
+        """What the model is given of a question: tokens, with places for the pictures, and their pixels. `opening`: how
+        its answer begins."""
+        from PIL import Image
+
+        _, processor = self._load()
+        prompt = self._prompt(question, opening)
+        pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in question.pictures]
+        # The template has written the tokens that begin a text.
+        return processor(
+            text=[prompt], images=[pictures] if pictures else None, return_tensors="pt", add_special_tokens=False
+        )
+
+    def _load(self) -> tuple[Any, Any]:
+        if self._loaded is None and (Path(self.name) / RECORD).is_file():
+            model, processor = load_vision_model(self.name)
+            self._loaded = model.to(self.device), processor
+        if self._loaded is None:
+            from transformers import AutoModelForImageTextToText, AutoProcessor
+            from transformers.utils.logging import disable_progress_bar
+
+            disable_progress_bar()  # it draws on stderr even where that is a file
+            try:
+                processor = AutoProcessor.from_pretrained(self.name)
+                model = AutoModelForImageTextToText.from_pretrained(self.name, dtype="auto").to(self.device).eval()
+            except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
+                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+                raise BeholderError(
+                    f"hf:{self.name} cannot be loaded ({reason[:160]})",
+                    "a model of transformers that takes pictures and text",
+                    "Check the name, the folder or the network.",
+                ) from error
+            if not getattr(processor, "chat_template", None):
+                raise BeholderError(
+                    f"hf:{self.name} has no chat template", "a model that was tuned to follow instructions", "Use one."
+                )
+            self._loaded = model, processor
+        return self._loaded
+
+    def _key(self, question: Question, *more: Any) -> str:
+        content: list[Any] = [
+            "hf-vision-1",
+            self.identity,
+            question.system,
+            question.user,
+            [hashlib.sha256(picture).hexdigest() for picture in question.pictures],
+            question.schema,
+            self.max_answer_tokens,
+            *more,
+        ]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,1 @@
+"""Rewriters: a query to the text that the encoder sees."""

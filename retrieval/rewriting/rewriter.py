@@ -1,0 +1,117 @@
+"""What a rewriter is: one query to the text that the encoder sees, what became of it, and the settings of a run."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from indexes.errors import BeholderError
+
+Progress = Callable[[int, int], None]
+
+
+ARMS = "detail", "k-list", "kw-dict", "reorg", "pattern"
+
+
+@dataclass(frozen=True)
+class Rewrite:
+    """What became of one query. `fallback`: why `text` is the original after all; None where nothing went wrong.
+    `truncated`: the rewrite was longer than the text tower reads and was cut at a phrase, or fell back for it."""
+
+    original: str
+    text: str
+    rewriter: str
+    fallback: str | None = None
+    truncated: bool = False
+    cached: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+class Rewriter(Protocol):
+    """Never raises for what a model says or a server does: such a query keeps its own words, and says why."""
+
+    @property
+    def name(self) -> str:
+        """The spec, with the version of its prompt or list."""
+        ...
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """What would be needed to do it again: model, prompt and its sha256, settings; no times, no keys."""
+        ...
+
+    @property
+    def hopeless(self) -> str | None:
+        """Why no query can be rewritten, once that is known: no such model, a wrong key, nobody at the address."""
+        ...
+
+    def rewrite(self, texts: Sequence[str], progress: Progress | None = None) -> list[Rewrite]:
+        """A Rewrite for each text, in their order."""
+        ...
+
+
+@dataclass(frozen=True)
+class RewriteSettings:
+    """How a rewriter that asks a model does so."""
+
+    timeout_s: float = 30.0  # for one query, all attempts together
+    retries: int = 3  # of a request that failed for a reason that may pass
+    concurrency: int = 4  # requests at once
+    cache: str | None = ""  # file of kept answers; "": the user's own; None: none
+    topic_floor: float | None = None  # least cosine of query and rewrite; None: measured on the encoder
+    max_answer_tokens: int = 256
+    max_requests: int = 0  # of one rewriter in its life; 0: no limit
+    max_total_tokens: int = 0  # as the server counts them; 0: no limit
+    device: str = "cpu"  # of hf:MODEL
+
+    def __post_init__(self) -> None:
+        wrong = [
+            f"{name} is {value}"
+            for name, value, least in (
+                ("timeout_s", self.timeout_s, 0.001),
+                ("retries", self.retries, 0),
+                ("concurrency", self.concurrency, 1),
+                ("max_answer_tokens", self.max_answer_tokens, 1),
+                ("max_requests", self.max_requests, 0),
+                ("max_total_tokens", self.max_total_tokens, 0),
+            )
+            if value < least
+        ]
+        if self.topic_floor is not None and not -1 <= self.topic_floor <= 1:
+            wrong.append(f"topic_floor is {self.topic_floor}, which no cosine is")
+        if wrong:
+            raise BeholderError("; ".join(wrong), "settings of rewriting in their range", "Correct them.")
+
+
+@dataclass(frozen=True)
+class RewriteCounts:
+    """What became of many queries: fallbacks by their reason, and how many rewrites were over-long or kept answers."""
+
+    queries: int
+    rewritten: int
+    fallbacks: dict[str, int]
+    truncated: int
+    cached: int
+
+    def line(self) -> str:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.fallbacks.items())
+        fell = sum(self.fallbacks.values())
+        return (
+            f"{self.rewritten} of {self.queries} queries rewritten, {fell} kept their own words"
+            f"{f' ({reasons})' if reasons else ''}; {self.truncated} over-long, {self.cached} from the cache"
+        )
+
+
+def count_rewrites(rewrites: Iterable[Rewrite]) -> RewriteCounts:
+    """Reasons are counted by what stands before their colon, the most frequent first."""
+    rewrites = list(rewrites)
+    reasons = Counter(one.fallback.partition(":")[0] for one in rewrites if one.fallback)
+    return RewriteCounts(
+        queries=len(rewrites),
+        rewritten=sum(one.fallback is None and one.text != one.original for one in rewrites),
+        fallbacks=dict(reasons.most_common()),
+        truncated=sum(one.truncated for one in rewrites),
+        cached=sum(one.cached for one in rewrites),
+    )

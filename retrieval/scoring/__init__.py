@@ -1,0 +1,1 @@
+"""Scorers: one number per picture, from formulas, heads and other people's models."""

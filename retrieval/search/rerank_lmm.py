@@ -1,0 +1,90 @@
+"""Re-ranking by a model that looks: the first N candidates compared in pairs, both orders, merged into a ranking.
+
+All pairs of N pictures are N (N - 1) calls; N = 6 makes 30. Verdicts are merged by Copeland's rule, so that a model
+that contradicts itself (a better than b, b than c, c than a) still gives an order; ties keep the candidates' own.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from indexes.errors import BeholderError
+from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.judge import Comparison, Judge, Verdict
+from retrieval.rewriting.checks import cache_folder
+from retrieval.rewriting.model import ANSWERS, split_model
+from retrieval.rewriting.rewriter import RewriteSettings
+
+from .candidates import Candidates
+from .rerank import order_by, pairwise_scores
+
+COUNT, MOST = 6, 20
+ASPECT = "better"
+
+
+class LmmReranker:
+    """Puts the first `count` candidates in the order that a model's verdicts give."""
+
+    def __init__(self, name: str, judge: Judge, count: int = COUNT) -> None:
+        self.name, self._judge, self._count = name, judge, count
+
+    def rerank(self, candidates: Candidates, k: int) -> Candidates:
+        """A picture that cannot be read and a pair without a verdict count for nothing; a note says how many."""
+        if candidates.picture is None:
+            raise BeholderError("lmm without pictures", "candidates whose pictures can be read", "Give `picture`.")
+        count = min(self._count, len(candidates.ids))
+        pictures: list[NDArray[np.uint8] | None] = []
+        unread = 0
+        for identity in candidates.ids[:count]:
+            try:
+                pictures.append(candidates.picture(int(identity)))
+            except (BeholderError, OSError, ValueError):  # counted and said in the note
+                pictures.append(None)
+                unread += 1
+        pairs = [
+            (one, other, Comparison(candidates.query, [first], [second]))
+            for one, other in combinations(range(count), 2)
+            if (first := pictures[one]) is not None and (second := pictures[other]) is not None
+        ]
+        verdicts = self._judge.compare([comparison for _, _, comparison in pairs])
+        read = [
+            (one, other, (choice + 1) / 2)
+            for (one, other, _), verdict in zip(pairs, verdicts, strict=True)
+            if (choice := verdict.choices[ASPECT]) is not None
+        ]
+        scores = pairwise_scores(count, read)
+        order = np.concatenate([order_by(scores), np.arange(count, len(candidates.ids))])
+        # Behind the compared ones follow the others, below all of them and in their own order.
+        places = np.concatenate([scores + 1, np.linspace(0.5, 0, max(0, len(candidates.ids) - count))])
+        return candidates.ordered(order, places[order]).noted(self._note(len(pairs), len(read), unread, verdicts))
+
+    def _note(self, pairs: int, read: int, unread: int, verdicts: Sequence[Verdict]) -> str:
+        similar = sum(verdict.choices[ASPECT] == 0 for verdict in verdicts)
+        note = f"{self.name}: {read} of {pairs} pairs have a verdict, {similar} of them similar"
+        if unread:
+            note += f"; {unread} pictures could not be read"
+        problem = next((problem for verdict in verdicts for problem in verdict.problems), None)
+        return f"{note}; {problem}" if problem else note
+
+
+def load_lmm(rest: str, settings: RewriteSettings) -> LmmReranker:
+    """The re-ranker of `MODEL[@URL][#N]`. Raises BeholderError."""
+    named, hash_mark, number = rest.partition("#")
+    if hash_mark and not (number.isascii() and number.isdecimal() and 2 <= int(number) <= MOST):
+        raise BeholderError(f"lmm compares {number!r} pictures", f"2 to {MOST}", "Example: --rerank lmm:MODEL#6")
+    model, url = split_model(named)
+    config = ChatConfig(
+        model=model,
+        url=url,
+        timeout_s=settings.timeout_s,
+        retries=settings.retries,
+        concurrency=settings.concurrency,
+        max_answer_tokens=settings.max_answer_tokens,
+        cache=str(cache_folder() / ANSWERS) if settings.cache == "" else settings.cache,
+        max_requests=settings.max_requests,
+        max_total_tokens=settings.max_total_tokens,
+    )
+    judge = Judge(ChatClient(config), "ranker", (ASPECT,), "rerank-pair-1")
+    return LmmReranker(f"lmm:{model}", judge, int(number) if hash_mark else COUNT)

@@ -1,0 +1,1 @@
+"""An encoder from preferences: data, model, trainer, retention, checkpoint."""

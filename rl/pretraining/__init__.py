@@ -1,0 +1,1 @@
+"""An encoder from captions, by contrast."""

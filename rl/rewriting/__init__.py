@@ -1,0 +1,1 @@
+"""A rewriter trained through TRL."""
