@@ -26,7 +26,7 @@ TITLES = {  # by step: a title, what it asks, and what of the run is shown
         '"moody forest": is the top 10 darker than chance, by a second formula, and are there forests?',
         "| *all words*",
     ),
-    "beauty": ("What beauty costs", "Relevance against the scorer's own percentile, swept.", "| wide"),
+    "beauty": ("What beauty costs", "Relevance against the scorer's own percentile, swept.", "| *: * | wide"),
     "judge": (
         "Row against row, by an offline judge",
         "Made of scorers and text relevance: it proves the plumbing and is no evidence.",

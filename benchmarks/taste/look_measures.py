@@ -1,11 +1,11 @@
 """The six attributes of a look by a second formula each, which nothing is ranked by and nothing trains on.
 
 A system that was taught with the formulas of `retrieval/scoring/look.py` could have learned their quirks; these are
-built on other quantities. Pure functions of a picture, uint8 (H, W, 3) sRGB, to one number in the formula's own
-unit; `measures` shrinks first. Sources: Reinhard, Stark, Shirley and Ferwerda, SIGGRAPH 2002, eq. 1 (brightness); Ke, Tang and Jing,
-CVPR 2006, section 2.5 (contrast); Luebbe, "Colours in the Mind", 2008 (saturation, S+); Martin et al. 2020, the
-colourfulness index as in the R package rcaiman; McCamy, Color Research & Application 17(2), 1992 (warmth); Machado et
-al., Acta Psychologica 160, 2015 (complexity by JPEG compression).
+built on other quantities. Pure functions of a picture, uint8 (H, W, 3) sRGB, to one number in the formula's own unit;
+`measures` shrinks first. Sources: Reinhard, Stark, Shirley and Ferwerda, SIGGRAPH 2002, eq. 1 (brightness); Ke, Tang
+and Jing, CVPR 2006, section 2.5 (contrast); Luebbe, "Colours in the Mind", 2008 (saturation, S+); Martin et al. 2020,
+the colourfulness index as in the R package rcaiman; McCamy, Color Research & Application 17(2), 1992 (warmth);
+Machado et al., Acta Psychologica 160, 2015 (complexity by JPEG compression).
 
 Deliberate differences are in the docstrings. Ours in `retrieval/scoring/look.py`, for comparison: mean L*, deviation of
 luma, mean HSV saturation, Hasler and Suesstrunk's M, warm - cool of CIE hue and chroma, and a head trained on ratings.
