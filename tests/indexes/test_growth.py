@@ -290,7 +290,7 @@ def test_columns_that_only_some_pictures_have_are_null_elsewhere(parts, tmp_path
 
 GROW = """
 import sys
-from indexes.growth import add, compact, remove
+from indexes.building.growth import add, compact, remove
 folder, more = sys.argv[1:]
 add(folder, more, threads=1)
 remove(folder, range(100, 200))

@@ -158,7 +158,7 @@ def test_a_killed_build_keeps_its_plan(tmp_path, source, monkeypatch):
 PLANNED = """
 import sys
 from indexes import IndexConfig, build_index
-from indexes import build, planner
+from indexes.building import build, planner
 build.FLAT_UP_TO = planner.FLAT_UP_TO = 100
 planner.TRIAL_ROWS = 1000
 build_index(sys.argv[1], sys.argv[2], IndexConfig(threads=1, seed=int(sys.argv[3])))

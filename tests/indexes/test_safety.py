@@ -33,7 +33,7 @@ import json, sys
 import numpy as np
 from indexes import load_index
 from indexes.errors import BeholderError
-from indexes.safety import admit
+from indexes.searching.safety import admit
 queries = np.random.default_rng(1).normal(size=(5, 32)).astype(np.float32)
 for folder in sys.argv[1:]:
     try:

@@ -189,9 +189,9 @@ CHILD = """
 import sys
 from pathlib import Path
 import numpy as np
-from indexes.shards import EncoderRecord
-from retrieval.pipeline import EmbedConfig, embed
-from retrieval.images import Preprocessing
+from indexes.records.shards import EncoderRecord
+from retrieval.encoding.pipeline import EmbedConfig, embed
+from retrieval.sources.images import Preprocessing
 
 class Colours:  # a projection of the pixels: starts in no time, so that kills fall into the pipeline
     name = "colours"
