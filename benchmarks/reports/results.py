@@ -5,6 +5,7 @@ command goes on. What a step says goes to WORK/logs; done steps are kept, with t
 """
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from benchmarks.report import rewritten
@@ -86,7 +88,7 @@ def results(config: ResultsConfig, *, run_step: RunStep | None = None) -> list[s
     for number, step in enumerate(wanted, 1):
         if config.only and step.name not in config.only:
             continue
-        said = _step(step, config, places, weights, run_step or _process)
+        said = _step(step, config, places, weights, run_step or partial(_process, config.data))
         lines.append(f"{number:2} of {len(wanted)}  {step.name:<24} {said}")
         print(lines[-1], file=sys.stderr, flush=True)
     _write(config, wanted, weights)
@@ -166,9 +168,11 @@ def _links(places: Places) -> None:
     unfinished.rename(folder)
 
 
-def _process(words: Sequence[str], log: Path) -> int:
+def _process(data: Path, words: Sequence[str], log: Path) -> int:
+    # For sets by name, and for commands that name no place of this machine.
+    environment = {**os.environ, "BEHOLDER_DATA": str(data)}
     with log.open("wb") as file:
-        done = subprocess.run([sys.executable, "-m", "retrieval", *words], stdout=file, stderr=file)
+        done = subprocess.run([sys.executable, "-m", "retrieval", *words], stdout=file, stderr=file, env=environment)
     return done.returncode
 
 

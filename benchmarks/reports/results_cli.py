@@ -46,7 +46,6 @@ def results(
     root = data or (Path(os.environ["BEHOLDER_DATA"]) if os.environ.get("BEHOLDER_DATA") else None)
     if root is None or not root.is_dir():
         raise BeholderError(f"the data folder is {root or 'not given'}", "the folder of the sets", "Give --data.")
-    os.environ["BEHOLDER_DATA"] = str(root)  # for sets by name, and for commands that name no place of this machine
     default = ["beholder-mini-aligned"] if model == "beholder-mini" and find_folder("beholder-mini-aligned") else []
     config = ResultsConfig(
         data=root,
@@ -60,8 +59,11 @@ def results(
         only=tuple(only or ()),
         fresh=fresh,
     )
-    signal.signal(signal.SIGTERM, _end)
-    lines = run(config)
+    before = signal.signal(signal.SIGTERM, _end)
+    try:
+        lines = run(config)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     typer.echo(f"{len(lines)} steps")
 
 
