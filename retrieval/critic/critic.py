@@ -7,6 +7,7 @@ llm:MODEL[@URL]        any OpenAI-compatible server with a model that sees
 What a model does not say, or says and cannot be used, is a fallback with its reason, and counted.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,14 +79,15 @@ class Critic(Protocol):
         ...
 
 
-class _Speaks:
+class _Speaks(ABC):
     """What critics here and behind servers do alike: words."""
 
     def __init__(self, name: str, identity: str) -> None:
         self.name, self.identity = name, identity
 
+    @abstractmethod
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
-        raise NotImplementedError
+        """Answers in the questions' order."""
 
     def say(self, requests: Sequence[Ask], progress: Progress | None = None) -> list[Said]:
         said: list[Said] = []

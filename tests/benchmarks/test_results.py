@@ -174,7 +174,7 @@ def test_every_step_is_a_command_that_there_is(tmp_path: Path) -> None:
         command, context = door, typer.Context(door, info_name="beholder")
         while hasattr(command, "get_command"):
             command, words = command.get_command(context, words[0]), words[1:]
-        command.make_context(step.name, list(words))
+        assert command.make_context(step.name, list(words)).command is command, step.name
 
 
 @pytest.mark.parametrize(
