@@ -11,29 +11,27 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_bytes
-from retrieval.language.chances import expected_rating, preferred
 from retrieval.language.chat import ChatClient, ChatConfig
 from retrieval.language.chat_exchange import Answer, Failure, Question
 from retrieval.rewriting.checks import cache_folder
 from retrieval.rewriting.model import ANSWERS, split_model
 from retrieval.sources.images import BadPicture, decode
 
-from .claims import RATINGS, side_said
+from .claims import RATINGS
+from .opinions import SIDES, Choice, Preference, Rating, preference_of, rating_of
 from .questions import BETTER, RATE
 from .said import Said, checked
 
-__all__ = ["Ask", "Critic", "CriticSettings", "Said", "load_critic"]
+__all__ = ["Ask", "Choice", "Critic", "CriticSettings", "Preference", "Rating", "Said", "load_critic"]
 
 BOX = Path(__file__).parent.parent / "models"
 BLOCK = 32  # pictures held at once
 EXAMPLE = "Example: --critic llm:qwen2.5vl@http://localhost:11434/v1"
 Progress = Callable[[int, int], None]
-Choice = Literal["first", "second"]
-SIDES: tuple[Choice, Choice] = ("first", "second")
 
 
 @dataclass(frozen=True)
@@ -70,55 +68,104 @@ class Critic(Protocol):
         """An answer for each. Raises ConditionFailed where none can be had at all: a wrong key, nobody there."""
         ...
 
+    def ratings(self, pictures: Sequence[bytes], progress: Progress | None = None) -> list[Rating]:
+        """Each picture's rating, by log-probabilities where the model tells them, else by words. Raises as say."""
+        ...
+
     def rate(self, pictures: Sequence[bytes]) -> list[float]:
-        """Each picture's rating in [1, 5]; NaN where the model gives none or the picture cannot be read."""
+        """The values of `ratings`, in [1, 5]; NaN where the model gives none or the picture cannot be read."""
+        ...
+
+    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Preference]:
+        """What is preferred of each two, asked in both orders, by log-probabilities where the model tells them, else
+        by words. What cannot be had at all is told in the preferences and not raised."""
         ...
 
     def prefer(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Choice | None]:
-        """The preferred one of each two, asked in both orders; None where the orders disagree or nothing is said."""
+        """The choices of `compare`; None where the orders cancel or disagree, or nothing is said. Raises as say."""
         ...
 
 
 class _Speaks(ABC):
-    """What critics here and behind servers do alike: words."""
+    """What critics here and behind servers do alike."""
 
     def __init__(self, name: str, identity: str) -> None:
         self.name, self.identity = name, identity
 
     @abstractmethod
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
-        """Answers in the questions' order."""
+        """Answers in words, in the questions' order."""
+
+    @abstractmethod
+    def _weigh(self, questions: Sequence[Question], opening: str) -> list[Answer | Failure]:
+        """Answers with the likelihood of the questions' words where it is known. opening: how an answer begins."""
 
     def say(self, requests: Sequence[Ask], progress: Progress | None = None) -> list[Said]:
-        said: list[Said] = []
+        return [self._said(one) for one in self._answers(requests, self._ask, (), progress)]
+
+    def ratings(self, pictures: Sequence[bytes], progress: Progress | None = None) -> list[Rating]:
+        asks = [Ask((one,), RATE, "rating") for one in pictures]
+        answers = self._answers(asks, lambda questions: self._weigh(questions, ""), RATINGS, progress)
+        return [rating_of(self._usable(one)) for one in answers]
+
+    def rate(self, pictures: Sequence[bytes]) -> list[float]:
+        return [one.value for one in self.ratings(pictures)]
+
+    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Preference]:
+        asks = [Ask(order, question, "compare") for one, other in pairs for order in ((one, other), (other, one))]
+        answers = self._answers(asks, lambda questions: self._weigh(questions, " The"), SIDES)
+        return [preference_of(*answers[place : place + 2]) for place in range(0, len(answers), 2)]
+
+    def prefer(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Choice | None]:
+        found = self.compare(pairs, question)
+        lost = next((one.problems[-1] for one in found if one.hopeless), None)
+        if lost is not None:
+            raise self._nobody(lost)
+        return [one.choice for one in found]
+
+    def _answers(
+        self,
+        requests: Sequence[Ask],
+        asked: Callable[[list[Question]], list[Answer | Failure]],
+        words: tuple[str, ...] = (),
+        progress: Progress | None = None,
+    ) -> list[Answer | Failure]:
+        """An answer to each request, or why there is none; after a hopeless failure the rest is not asked."""
+        found: list[Answer | Failure] = []
         for start in range(0, len(requests), BLOCK):
             block = requests[start : start + BLOCK]
             reasons = [one.reason or _unreadable(one.pictures) for one in block]
-            asked = [
-                Question("", one.question, one.pictures)
-                for one, reason in zip(block, reasons, strict=True)
-                if not reason
-            ]
-            answers = iter(self._ask(asked))
-            said += [Said(None, reason) if reason else self._said(next(answers)) for reason in reasons]
+            shown = [one for one, reason in zip(block, reasons, strict=True) if not reason]
+            answers = iter(asked([Question("", one.question, one.pictures, words=words) for one in shown]))
+            found += [Failure(reason) if reason else next(answers) for reason in reasons]
             if progress is not None:
-                progress(len(said), len(requests))
-        return said
+                progress(len(found), len(requests))
+            lost = next((one for one in found[start:] if isinstance(one, Failure) and one.hopeless), None)
+            if lost is not None:
+                return found + [lost] * (len(requests) - len(found))
+        return found
 
     def _said(self, answer: Answer | Failure) -> Said:
-        if isinstance(answer, Answer):
-            return checked(answer.text, answer.cached)
-        if answer.hopeless:
-            raise ConditionFailed(
-                f"{self.name} cannot be asked ({answer.reason})",
-                "a critic that answers",
-                "Then run it again: answers so far are kept.",
-            )
-        return Said(None, answer.reason.partition(":")[0])
+        usable = self._usable(answer)
+        if isinstance(usable, Failure):
+            return Said(None, usable.reason.partition(":")[0])
+        return checked(usable.text, usable.cached)
+
+    def _usable(self, answer: Answer | Failure) -> Answer | Failure:
+        if isinstance(answer, Failure) and answer.hopeless:
+            raise self._nobody(answer.reason)
+        return answer
+
+    def _nobody(self, reason: str) -> ConditionFailed:
+        return ConditionFailed(
+            f"{self.name} cannot be asked ({reason})",
+            "a critic that answers",
+            "Then run it again: answers so far are kept.",
+        )
 
 
 class ServedCritic(_Speaks):
-    """A model behind a server: rates and prefers by its words, as servers seldom tell log-probabilities."""
+    """A model behind a server: by log-probabilities where it tells them, else by its words."""
 
     def __init__(self, name: str, identity: str, client: ChatClient) -> None:
         super().__init__(name, identity)
@@ -127,17 +174,12 @@ class ServedCritic(_Speaks):
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
         return self._client.ask_many(questions)
 
-    def rate(self, pictures: Sequence[bytes]) -> list[float]:
-        return [_rating_said(one.text or "") for one in self.say([Ask((one,), RATE, "rating") for one in pictures])]
-
-    def prefer(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Choice | None]:
-        both = [order for first, second in pairs for order in ((first, second), (second, first))]
-        said = [side_said(one.text or "") for one in self.say([Ask(order, question, "compare") for order in both])]
-        return [_agreed(said[place], said[place + 1]) for place in range(0, len(said), 2)]
+    def _weigh(self, questions: Sequence[Question], opening: str) -> list[Answer | Failure]:
+        return self._client.ask_many(questions)  # it opens its answer as it likes; the words are looked for
 
 
 class LocalCritic(_Speaks):
-    """A model in this process: rates and prefers by its log-probabilities."""
+    """A model in this process: rates and prefers by its log-probabilities alone."""
 
     def __init__(self, name: str, path: str, settings: CriticSettings) -> None:
         from retrieval.language.local_vision import LocalVisionModel
@@ -148,24 +190,13 @@ class LocalCritic(_Speaks):
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
         return self._model.ask_many(questions)
 
-    def rate(self, pictures: Sequence[bytes]) -> list[float]:
-        return [expected_rating(self._chances((one,), RATE, "", RATINGS)) for one in pictures]
-
-    def prefer(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Choice | None]:
-        found: list[Choice | None] = []
-        for first, second in pairs:
-            straight = self._chances((first, second), question, " The", SIDES)
-            swapped = self._chances((second, first), question, " The", SIDES)
-            by = preferred(straight, swapped)
-            found.append(None if by is None or by == 0 else SIDES[int(by < 0)])
+    def _weigh(self, questions: Sequence[Question], opening: str) -> list[Answer | Failure]:
+        found: list[Answer | Failure] = []
+        for one in questions:
+            chances = self._model.log_chances(one, opening, one.words)
+            known = None if chances is None else Answer("", None, "plain", chances=tuple(chances))
+            found.append(known or Failure("no log-probabilities: the words begin alike, or the question is too long"))
         return found
-
-    def _chances(
-        self, pictures: tuple[bytes, ...], question: str, opening: str, words: Sequence[str]
-    ) -> list[float] | None:
-        if _unreadable(pictures):
-            return None
-        return self._model.log_chances(Question("", question, pictures), opening, words)
 
 
 def load_critic(spec: str, settings: CriticSettings | None = None) -> Critic:
@@ -209,17 +240,3 @@ def _unreadable(pictures: Sequence[bytes]) -> str:
         except BadPicture:
             return "unreadable picture"
     return ""
-
-
-def _rating_said(text: str) -> float:
-    """The rating that a text names, 1 to 5; NaN where it names none, or several."""
-    words = set(text.lower().replace(".", " ").replace(",", " ").split())
-    found = [place for place, name in enumerate(RATINGS, 1) if name in words]
-    return float(found[0]) if len(found) == 1 else float("nan")
-
-
-def _agreed(straight: str | None, swapped: str | None) -> Choice | None:
-    """What two answers in opposite orders agree on; None where they do not."""
-    if straight is None or swapped is None or straight == swapped:
-        return None
-    return "first" if straight == "first" else "second"

@@ -68,6 +68,8 @@ class ChatClient:
         result = Exchange(self, question).run()
         if self._cache is not None and isinstance(result, Answer):
             content = {"text": result.text, "form": result.form, "tokens": result.tokens}
+            if question.words:
+                content["chances"] = result.chances
             self._cache.put(key, json.dumps(content))
         return result
 
@@ -122,6 +124,7 @@ class ChatClient:
             "pictures": [hashlib.sha256(picture).hexdigest() for picture in question.pictures],
             "schema": question.schema,
             "sampling": [config.temperature, config.seed, config.max_answer_tokens],
+            **({"words": question.words} if question.words else {}),
         }
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -183,9 +186,11 @@ def _from_cache(kept: str, question: Question) -> Answer | None:
     try:
         content = json.loads(kept)
         text, form, tokens = str(content["text"]), str(content["form"]), int(content["tokens"])
+        told = content["chances"] if question.words else None
+        chances = None if told is None else tuple(float(value) for value in told)
     except (ValueError, LookupError, TypeError):
         return None
     if question.schema is None:
-        return Answer(text, None, form, tokens, cached=True)
+        return Answer(text, None, form, tokens, cached=True, chances=chances)
     value, wrong = find_json(text, question.schema)
     return None if wrong else Answer(text, value, form, tokens, cached=True)

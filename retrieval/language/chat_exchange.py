@@ -5,6 +5,7 @@ What OpenAI-compatible servers do differently is coped with here:
   after the other; the form that worked is kept. Answers are checked here whatever was asked (chat_schema.py), and a
   wrong one is sent back once with what was wrong;
 - parameters that newer models refuse (`max_tokens`, `temperature`, `seed`) are renamed or left out;
+- log-probabilities are asked for only where a question wants them, fewer and then none as the server rejects them;
 - what may pass (no connection, 408, 429, 5xx) is tried again with growing pauses, as Retry-After says where it does.
 `timeout_s` bounds one question with all its attempts.
 """
@@ -21,6 +22,7 @@ from typing import Any, Protocol
 from indexes.errors import BeholderError
 
 from .chat_http import NoReply, Reply, TooLate, TooLong, Unreachable, post_json
+from .chat_likely import FEW, MOST, listed_chances
 from .chat_schema import THOUGHTS, Schema, find_json
 
 MOST_BYTES = 4 << 20  # of an answer
@@ -33,23 +35,26 @@ HOPELESS = 401, 402, 403, 404  # will be so for every question
 @dataclass(frozen=True)
 class Question:
     """What is asked. Pictures are encoded files (PNG, JPEG) and go as data URIs. With `schema` the answer must be a
-    JSON object that fits it."""
+    JSON object that fits it. `words`: those whose likelihood is wanted, where the server tells it."""
 
     system: str
     user: str
     pictures: tuple[bytes, ...] = ()
     schema: Schema | None = None
+    words: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What was said: `text`, and `value` where a schema was asked for. `form`: how the schema was asked for at last."""
+    """What was said: `text`, and `value` where a schema was asked for. `form`: how the schema was asked for at last.
+    `chances`: log-probabilities of the question's words, None where the server tells none (chat_likely.py)."""
 
     text: str
     value: Any
     form: str
     tokens: int = 0
     cached: bool = False
+    chances: tuple[float, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,7 @@ class Dialect:
     form: str = FORMS[0]
     tokens_field: str = "max_tokens"
     without: frozenset[str] = frozenset()
+    likeliest: int = MOST  # tokens of each place whose log-probability is asked for; 0: none
 
 
 class Patience(Protocol):
@@ -176,6 +182,8 @@ class Exchange:
             body["response_format"] = {"type": "json_schema", "json_schema": named}
         elif question.schema is not None and dialect.form == "json_object":
             body["response_format"] = {"type": "json_object"}
+        if question.words and dialect.likeliest:
+            body |= {"logprobs": True, "top_logprobs": dialect.likeliest}
         return {name: value for name, value in body.items() if name not in dialect.without}
 
     def _read(self, reply: Reply) -> Answer | Failure | None:
@@ -193,7 +201,8 @@ class Exchange:
             return Failure(f"refused: {one_line(refusal)}", said=refusal)
         if self.question.schema is None:
             self.client.learn(self.dialect)
-            return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens)
+            chances = listed_chances(content, self.question.words) if self.question.words else None
+            return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens, chances=chances)
         value, wrong = find_json(text, self.question.schema)
         if wrong is None:
             self.client.learn(self.dialect)
@@ -216,6 +225,10 @@ class Exchange:
                 return True
         # 500 is how llama.cpp's server says that it does not know json_schema; once a form was proved it is a mishap.
         refused = reply.status in REJECTED or (reply.status == 500 and not self.client.proved)
+        if refused and self.question.words and dialect.likeliest:
+            fewer = FEW if "logprobs" in text and dialect.likeliest > FEW else 0
+            self.dialect = replace(dialect, likeliest=fewer)
+            return True
         if refused and self.question.schema is not None and dialect.form != FORMS[-1]:
             self.dialect = replace(dialect, form=FORMS[FORMS.index(dialect.form) + 1])
             return True

@@ -7,6 +7,7 @@ import base64
 import hashlib
 import io
 import json
+import math
 import re
 import sys
 import threading
@@ -95,6 +96,33 @@ def scored(value: float, low: float, high: float) -> int:
     return 1 if value < -500 else round(2 + 3 * min(1.0, max(0.0, (value - low) / (high - low))))
 
 
+def likely(body: dict[str, Any], grey: list[float]) -> dict[str, Any]:
+    """What a critic says with the log-probabilities of its words: it prefers what is brighter, but names the second
+    picture whatever is shown, by a liking of 1.5 nats; where it rates, shares fall by e with each step from the
+    brightness on a scale of five."""
+    if len(grey) == 2:
+        second = 1 / (1 + math.exp((grey[0] - grey[1]) / 255 - 1.5))
+        return said_likely(["The", " second", " one", "."], 1, {" first": 1 - second, " second": second}, body)
+    levels = "Bad", "Poor", "Fair", "Good", "Ex"
+    weights = {name: math.exp(-abs(4 * grey[0] / 255 - place)) for place, name in enumerate(levels)}
+    shares = {name: weight / sum(weights.values()) for name, weight in weights.items()}
+    best = max(shares, key=lambda name: shares[name])
+    return said_likely([best, *(["cellent"] if best == "Ex" else []), "."], 0, shares, body)
+
+
+def said_likely(tokens: list[str], place: int, shares: dict[str, float], body: dict[str, Any]) -> dict[str, Any]:
+    """A completion of tokens, each sure of itself but the one at `place`."""
+    content = []
+    for number, token in enumerate(tokens):
+        known = shares if number == place else {token: 1.0}
+        top = sorted(known.items(), key=lambda one: -one[1])[: body["top_logprobs"]]
+        listed = [{"token": name, "logprob": math.log(share)} for name, share in top]
+        content.append({"token": token, "logprob": math.log(known[token]), "top_logprobs": listed})
+    reply = said("".join(tokens))
+    reply["choices"][0]["logprobs"] = {"content": content}
+    return reply
+
+
 def draw(body: dict[str, Any]) -> float:
     """In [0, 1), the same for the same question."""
     asked = json.dumps(body["messages"][1], sort_keys=True).encode()
@@ -178,6 +206,41 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, said("Good." if grey[0] > 119 else "Bad."))
         else:
             self.reply(200, said(f"A picture full of {'light' if grey[0] > 119 else 'shadow'}."))
+
+    # Critics that tell log-probabilities, or do not
+
+    def model_likely(self, body: Any, before: int) -> None:
+        text, *shown = body["messages"][-1]["content"]
+        asked = "first or the second" in text["text"] or "excellent" in text["text"]
+        if "logprobs" in body and asked:
+            self.reply(200, likely(body, [mean_grey(one["image_url"]["url"]) for one in shown]))
+        else:
+            self.model_sees(body, before)
+
+    def model_likely_few(self, body: Any, before: int) -> None:
+        if body.get("top_logprobs", 0) > 5:
+            self.refuse(400, "Invalid value for 'top_logprobs': must be at most 5.")
+        else:
+            self.model_likely(body, before)
+
+    def model_unlikely(self, body: Any, before: int) -> None:
+        if "logprobs" in body:
+            self.refuse(400, "Unrecognized request argument supplied: logprobs")
+        else:
+            self.model_sees(body, before)
+
+    def model_unlikely_strict(self, body: Any, before: int) -> None:
+        if "logprobs" in body:
+            self.refuse(422, "Extra inputs are not permitted")
+        else:
+            self.model_sees(body, before)
+
+    def model_unlikely_broken(self, body: Any, before: int) -> None:
+        if "logprobs" in body:
+            self.reply(200, {**said("Good."), "choices": [{"message": {"content": "Good."},
+                                                           "logprobs": {"content": [{"token": "Good."}]}}]})  # fmt: skip
+        else:
+            self.model_sees(body, before)
 
     # Models that behave, each in its way
 
