@@ -127,7 +127,12 @@ def split_weight(given: str, default: float = 1.0) -> tuple[str, float]:
 
 
 def text_part(given: str, *, against: bool = False) -> Part:
-    """The part that --text TEXT:W or, `against`, --not TEXT:W names."""
+    """The part that --text TEXT:W or, `against`, --not TEXT:W names. Raises BeholderError for "people:x": what a
+    colon joins to the last word is a weight, and must not be looked for as words where it is no number."""
+    text, colon, wrong = given.rpartition(":")
+    if colon and WEIGHT.fullmatch(given) is None and not any(character.isspace() for character in wrong):
+        remedy = f"Write '{text}:0.5' for a weight, '{given}:1.0' where the colon belongs to the words."
+        raise BeholderError(f"{given!r} has the weight {wrong!r}", "TEXT, or TEXT:NUMBER", remedy)
     text, weight = split_weight(given, -NOT_WEIGHT if against else 1.0)
     if against and weight <= 0:
         raise BeholderError(f"--not {given}", "a weight above 0: it counts against", "Example: --not people:0.5")

@@ -63,6 +63,22 @@ def test_unwanted_texts_weigh_half_unless_told_and_always_against() -> None:
     assert text_part("people").weight == 1
 
 
+@pytest.mark.parametrize("given", ["people:x", "a lot of people:0,5", "people:", "people:nan", "people:1e-1", "a:b:c"])
+@pytest.mark.parametrize("against", [False, True])
+def test_a_weight_that_is_no_number_is_an_error_and_not_words(given: str, against: bool) -> None:
+    with pytest.raises(BeholderError) as caught:
+        text_part(given, against=against)
+    assert repr(given.rpartition(":")[2]) in caught.value.found
+    *_, as_weight, _, as_words, _ = caught.value.remedy.split("'")
+    assert text_part(as_weight, against=against).value == given.rpartition(":")[0]
+    assert text_part(as_words, against=against).value == given
+
+
+@pytest.mark.parametrize("given", ["Star Wars: a film", "a film: part 2", "people: x", "a quiet harbour"])
+def test_a_colon_with_a_space_behind_it_is_a_text_s_own(given: str) -> None:
+    assert text_part(given).value == given
+
+
 @pytest.mark.parametrize("given", ["people:-0.5", "people:0"])
 def test_an_unwanted_text_never_counts_for_a_picture(given: str) -> None:
     with pytest.raises(BeholderError, match="a weight above 0"):
