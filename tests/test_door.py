@@ -2,9 +2,9 @@
 
 import importlib
 import json
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -41,22 +41,38 @@ def test_every_verb_resolves_and_has_help_with_an_example(verb: str, beholder: R
         assert "Example" in shown
 
 
-def test_help_loads_no_heavy_library_and_takes_under_half_a_second() -> None:
+def test_help_loads_no_heavy_library() -> None:
     code = (
         "import sys; sys.argv = ['beholder', '--help']\n"
         "from retrieval.__main__ import main\n"
         "try:\n    main()\n"
         "except SystemExit: pass\n"
-        "heavy = {'torch', 'faiss', 'transformers', 'open_clip', 'pyarrow', 'pandas'} & set(sys.modules)\n"
+        "heavy = {'torch', 'faiss', 'transformers', 'open_clip', 'pyarrow', 'pandas', 'numpy'} & set(sys.modules)\n"
         "print('heavy:', sorted(heavy))"
     )
     assert "heavy: []" in subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout
-    spent = []
-    for _ in range(5):  # the best of five: other work on the machine is not the help's time
-        started = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "retrieval", "--help"], capture_output=True, check=True)
-        spent.append(time.perf_counter() - started)
-    assert min(spent) < 0.5
+
+
+TYPERS_OWN = """import typer
+app = typer.Typer()
+@app.command()
+def verb(count: int = 1) -> None: ...
+app(['--help'])
+"""
+
+
+def test_help_costs_less_than_three_times_that_of_a_single_command() -> None:
+    """Where Typer's own help of one command takes a sixth of a second, ours takes less than half a second. Time of the
+    processor, in turns and the best of five: other work on the machine slows both, and is neither's."""
+    commands = {"ours": ["-m", "retrieval", "--help"], "least": ["-c", TYPERS_OWN]}
+    spent: dict[str, list[float]] = {name: [] for name in commands}
+    for _ in range(5):
+        for name, command in commands.items():
+            before = resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run([sys.executable, *command], capture_output=True, check=True)
+            after = resource.getrusage(resource.RUSAGE_CHILDREN)
+            spent[name].append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+    assert min(spent["ours"]) < 3 * min(spent["least"])
 
 
 @pytest.mark.parametrize(
