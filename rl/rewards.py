@@ -109,14 +109,12 @@ class Rewards:
 
     def _client(self) -> Any:
         if self._judge is None:
-            from retrieval.language.chat import ChatClient, ChatConfig
-            from retrieval.rewriting.model import split_model
+            from retrieval.language.asking import AskSettings, open_chat
 
             kind, _, named = self.config.judge.partition(":")
             if kind != "llm" or not named:
                 raise BeholderError(f"judge {self.config.judge!r}", "llm:MODEL[@URL]", "The reward `topic` asks it.")
-            model, url = split_model(named)
-            self._judge = ChatClient(ChatConfig(model=model, url=url, max_answer_tokens=32))
+            self._judge = open_chat(named, AskSettings(timeout_s=30.0, max_answer_tokens=32, cache=None))
         return self._judge
 
 

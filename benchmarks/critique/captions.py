@@ -18,9 +18,10 @@ from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from indexes.records.shards import Embeddings
 from retrieval.critic.conversation_readers import DESCRIBE
+from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, CriticSettings, load_critic, shown_spec, texts_of, unanswered
+from .critics import Asked, Critic, load_critic, shown_spec, texts_of, unanswered
 from .text_metrics import CAPTION_METRICS, measure_texts, signatures
 from .texts import Wanted, number_of, numbers_of
 
@@ -47,8 +48,8 @@ class CaptionsConfig:
     name: str = "critique-captions"
 
     @property
-    def settings(self) -> CriticSettings:
-        return CriticSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    def settings(self) -> AskSettings:
+        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
 
 
 def measure_captions(config: CaptionsConfig, *, critic: Critic | None = None) -> Run:

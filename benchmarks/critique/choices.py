@@ -21,12 +21,13 @@ from benchmarks.runs import Number, Run, command_of, describe_machine, portable_
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from retrieval.critic.claims import label_said
+from retrieval.language.asking import AskSettings
 from retrieval.language.chat_exchange import Answer, Question
 from retrieval.language.chat_schema import object_schema
 from retrieval.language.prompt import read_prompt
 from retrieval.progress import progress_line
 
-from .critics import Critic, CriticSettings, ModelCritic, Said, load_critic, shown_spec, unanswered, write_answers
+from .critics import Critic, ModelCritic, Said, load_critic, shown_spec, unanswered, write_answers
 from .scores import aesbench_overall, option_said
 from .sets import OPEN, Item, Items, read_aesbench, read_aqua, read_artbench, read_artquest, read_vlmevalkit, told
 
@@ -60,8 +61,8 @@ class ChoicesConfig:
     name: str = "aesbench"
 
     @property
-    def settings(self) -> CriticSettings:
-        return CriticSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    def settings(self) -> AskSettings:
+        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
 
 
 def measure_aesbench(config: ChoicesConfig, *, critic: Critic | None = None, judge: Critic | None = None) -> Run:

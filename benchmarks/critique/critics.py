@@ -20,27 +20,14 @@ from benchmarks.runs import portable_path
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.records.manifest import sha256_bytes, sha256_file
 from retrieval.critic.json_rows import json_rows
-from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.asking import Asks, AskSettings, open_chat, split_model
 from retrieval.language.chat_exchange import Failure, Question
-from retrieval.rewriting.checks import cache_folder
-from retrieval.rewriting.model import ANSWERS, Asks, split_model
 from retrieval.sources.images import BadPicture, decode
 
 BLOCK = 64  # questions whose pictures are held at once
 GREY = (119, 119, 119)  # what a blind critic is shown: the middle of L*
 GREY_SIDE = 224  # px
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class CriticSettings:
-    """How a critic is asked."""
-
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    max_answer_tokens: int = 256
-    cache: bool = True
 
 
 @dataclass(frozen=True)
@@ -117,7 +104,7 @@ class RecordedCritic:
         return [Said(text if text and text.strip() else None, "" if text else "not in the file") for text in found]
 
 
-def load_critic(spec: str, settings: CriticSettings) -> Critic:
+def load_critic(spec: str, settings: AskSettings) -> Critic:
     """Raises BeholderError for a spec that is none of the above."""
     scheme, _, rest = spec.partition(":")
     if scheme not in ("llm", "hf", "answers") or not rest:
@@ -126,23 +113,14 @@ def load_critic(spec: str, settings: CriticSettings) -> Critic:
         )
     if scheme == "answers":
         return _recorded(Path(rest))
-    path = str(cache_folder() / ANSWERS) if settings.cache else None
     if scheme == "hf":
         from retrieval.language.local_vision import LocalVisionModel
 
-        local = LocalVisionModel(rest, settings.device, settings.max_answer_tokens, path)
+        local = LocalVisionModel(rest, settings.device, settings.max_answer_tokens, settings.answers)
         name = f"hf:{Path(rest).name if Path(rest).is_dir() else rest}"
         return ModelCritic(local, name, {"critic": name, "model": local.identity})
-    model, url = split_model(rest)
-    config = ChatConfig(
-        model=model,
-        url=url,
-        timeout_s=settings.timeout_s,
-        concurrency=settings.concurrency,
-        max_answer_tokens=settings.max_answer_tokens,
-        cache=path,
-    )
-    client = ChatClient(config)
+    client = open_chat(rest, settings)
+    model = client.config.model
     server = sha256_bytes(client.url.encode())[:16]  # told apart, and not told
     return ModelCritic(client, f"llm:{model}", {"critic": f"llm:{model}", "server": server})
 

@@ -12,9 +12,10 @@ from benchmarks.runs import Number, Run, command_of, describe_machine, portable_
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from retrieval.conversations import IMAGE, Claim, Conversation, Reading, read_conversations
+from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, CriticSettings, Said, shown_spec
+from .critics import Asked, Critic, Said, shown_spec
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ class CritiqueConfig:
     name: str = "critique"
 
     @property
-    def settings(self) -> CriticSettings:
-        return CriticSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    def settings(self) -> AskSettings:
+        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
 
 
 def choose(config: CritiqueConfig, kinds: Sequence[str]) -> tuple[Reading, list[Conversation]]:

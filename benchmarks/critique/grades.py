@@ -16,11 +16,12 @@ from benchmarks.measures.stats import bootstrap_mean, paired_difference
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_file
+from retrieval.language.asking import AskSettings
 from retrieval.language.chat_exchange import Answer, Question
 from retrieval.language.chat_schema import object_schema
 from retrieval.language.prompt import read_prompt
 
-from .critics import CriticSettings, ModelCritic, load_critic, shown_spec
+from .critics import ModelCritic, load_critic, shown_spec
 
 SYSTEMS = {"A": "ArtGPT-4", "M": "MiniGPT-4"}
 TASKS = {
@@ -100,7 +101,7 @@ def read_answers(path: Path) -> list[Graded]:
 def measure_grades(config: GradesConfig, *, judge: ModelCritic | None = None) -> Run:
     """The run record. `judge`: one already loaded, instead of config.judge."""
     if judge is None:
-        loaded = load_critic(config.judge, CriticSettings(config.device, config.concurrency, config.timeout_s, 64))
+        loaded = load_critic(config.judge, AskSettings(config.device, config.concurrency, config.timeout_s, 64))
         if not isinstance(loaded, ModelCritic):
             raise BeholderError(f"the judge {config.judge}", "llm:MODEL[@URL] or hf:MODEL", "Name a model.")
         judge = loaded

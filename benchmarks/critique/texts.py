@@ -20,9 +20,10 @@ from indexes.records.manifest import sha256_file
 from retrieval.conversations import IMAGE, Reading, read_conversations
 from retrieval.critic.claims import label_said
 from retrieval.critic.conversation_readers import EMOTIONS, FEEL, read_artemis, read_llava
+from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, CriticSettings, Said, load_critic, shown_spec, texts_of, unanswered
+from .critics import Asked, Critic, Said, load_critic, shown_spec, texts_of, unanswered
 from .scores import emotion_agreement
 from .text_metrics import METRICS, Scored, lengths, measure_texts, shuffled, signatures
 
@@ -52,8 +53,8 @@ class TextsConfig:
     name: str = "critique-texts"
 
     @property
-    def settings(self) -> CriticSettings:
-        return CriticSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    def settings(self) -> AskSettings:
+        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,12 @@ from typing import Any
 
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_bytes
-from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.asking import AskSettings, open_chat, split_model
 from retrieval.language.judge import KINDS, Judge
 from retrieval.language.judge_sheet import TILE
-from retrieval.rewriting.checks import cache_folder
-from retrieval.rewriting.model import ANSWERS, split_model
 from retrieval.rewriting.table import read_rewrites
 
-from .loaded import JudgeSettings, LoadedJudge
+from .loaded import LoadedJudge
 
 PROMPT_VERSION = 2  # of prompts/judge-KIND-N.txt: the ones that ask for a reason
 # Words in models' names that tell whose taste they have. What is built on another's model has both.
@@ -42,7 +40,7 @@ FAMILIES = {
 }
 
 
-def load_judge(spec: str, settings: JudgeSettings) -> LoadedJudge:
+def load_judge(spec: str, kind: str, settings: AskSettings) -> LoadedJudge:
     """Raises BeholderError for a spec that is none of the above."""
     scheme, _, rest = spec.partition(":")
     if spec.partition("@")[0].partition(":")[0] == "offline":
@@ -54,37 +52,25 @@ def load_judge(spec: str, settings: JudgeSettings) -> LoadedJudge:
         raise BeholderError(
             f"there is no judge {spec!r}", expected, "Example: --judge llm:qwen3-vl@http://host:8000/v1"
         )
-    path = str(cache_folder() / ANSWERS) if settings.cache else None
     if scheme == "hf":
         from retrieval.language.local_vision import LocalVisionModel
 
-        local = LocalVisionModel(rest, settings.device, settings.max_answer_tokens, path)
+        local = LocalVisionModel(rest, settings.device, settings.max_answer_tokens, settings.answers)
         name = f"hf:{Path(rest).name if Path(rest).is_dir() else rest}"
-        return _judge(local, name, {"model": local.identity}, settings)
-    model, url = split_model(rest)
-    config = ChatConfig(
-        model=model,
-        url=url,
-        timeout_s=settings.timeout_s,
-        retries=settings.retries,
-        concurrency=settings.concurrency,
-        max_answer_tokens=settings.max_answer_tokens,
-        cache=path,
-        max_requests=settings.max_requests,
-        max_total_tokens=settings.max_total_tokens,
-    )
-    client = ChatClient(config)
+        return _judge(local, name, {"model": local.identity}, kind, settings)
+    client = open_chat(rest, settings)
+    model = client.config.model
     server = sha256_bytes(client.url.encode())[:16]  # told apart, and not told
-    return _judge(client, f"llm:{model}", {"model": model, "server": server}, settings)
+    return _judge(client, f"llm:{model}", {"model": model, "server": server}, kind, settings)
 
 
-def _judge(model: Any, name: str, known: Mapping[str, Any], settings: JudgeSettings) -> LoadedJudge:
-    prompt = f"judge-{settings.kind}-{PROMPT_VERSION}"
-    if settings.kind not in KINDS:
-        raise BeholderError(f"there is no kind of judge {settings.kind!r}", ", ".join(KINDS), "Example: ranker")
-    judge = Judge(model, settings.kind, prompt=prompt)
+def _judge(model: Any, name: str, known: Mapping[str, Any], kind: str, settings: AskSettings) -> LoadedJudge:
+    prompt = f"judge-{kind}-{PROMPT_VERSION}"
+    if kind not in KINDS:
+        raise BeholderError(f"there is no kind of judge {kind!r}", ", ".join(KINDS), "Example: ranker")
+    judge = Judge(model, kind, prompt=prompt)
     shown = {"prompt": prompt, "prompt_sha256": judge.prompt.sha256, "tile_px": TILE}
-    return LoadedJudge(judge, name, {"name": name, "kind": settings.kind, **known, **shown,
+    return LoadedJudge(judge, name, {"name": name, "kind": kind, **known, **shown,
                                      "max_answer_tokens": settings.max_answer_tokens})  # fmt: skip
 
 

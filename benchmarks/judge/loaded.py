@@ -14,21 +14,6 @@ class Compares(Protocol):
 
 
 @dataclass(frozen=True)
-class JudgeSettings:
-    """How a judge is asked."""
-
-    kind: str = "ranker"
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0  # pictures take models long
-    retries: int = 3
-    max_answer_tokens: int = 256
-    max_requests: int = 0
-    max_total_tokens: int = 0
-    cache: bool = True
-
-
-@dataclass(frozen=True)
 class LoadedJudge:
     """name: as a document may hold it. decides: all that its answers depend on, but for what is shown. calls: of a
     model, for one comparison; 0 where none is asked. scorers: names of what an offline judge scores with."""

@@ -13,6 +13,7 @@ from typing import Any
 from benchmarks.runs import Run, command_of, describe_machine
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_file
+from retrieval.language.asking import AskSettings
 from retrieval.language.judge import BLOCK, KINDS, Comparison, Verdict
 from retrieval.progress import progress_line
 from retrieval.search.results import Answer
@@ -21,7 +22,7 @@ from retrieval.search.searcher import Searcher, open_searcher
 from .book import Book
 from .controls import control_pairs
 from .judges import load_judge
-from .loaded import JudgeSettings, LoadedJudge
+from .loaded import LoadedJudge
 from .people import people_numbers, voted_items, voted_pairs
 from .report import ROWS, SIMILAR, Report
 from .rows import Pair, System, portable, portable_search, read_queries, search_config
@@ -85,16 +86,15 @@ class JudgeConfig:
             raise BeholderError("; ".join(wrong), "", "See `beholder bench judge --help`.")
 
     @property
-    def settings(self) -> JudgeSettings:
-        return JudgeSettings(
-            kind=self.kind,
+    def settings(self) -> AskSettings:
+        return AskSettings(
             device=self.device,
             concurrency=self.concurrency,
             timeout_s=self.timeout,
             retries=self.retries,
             max_requests=self.max_requests,
             max_total_tokens=self.max_tokens,
-            cache=not self.no_cache,
+            cache=None if self.no_cache else "",
         )
 
 
@@ -107,7 +107,7 @@ def measure(config: JudgeConfig, opened: Open | None = None) -> Run:
     """
     queries, repeated = read_queries(config.queries)
     systems = _systems(config, opened or _open)
-    judge = load_judge(config.judge, config.settings)
+    judge = load_judge(config.judge, config.kind, config.settings)
     answers = [system.answers(queries, config.top) for system in systems]
     rows = [system.rows_of(given) for system, given in zip(systems, answers, strict=True)]
     asked = [Pair(query, a, b) for query, a, b in zip(queries, *rows, strict=True) if a.sha256s and b.sha256s]

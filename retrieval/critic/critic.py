@@ -15,10 +15,8 @@ from typing import Protocol
 
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_bytes
-from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.asking import Asks, AskSettings, open_chat
 from retrieval.language.chat_exchange import Answer, Failure, Question
-from retrieval.rewriting.checks import cache_folder
-from retrieval.rewriting.model import ANSWERS, split_model
 from retrieval.sources.images import BadPicture, decode
 
 from .claims import RATINGS
@@ -31,19 +29,8 @@ __all__ = ["Ask", "Choice", "Critic", "CriticSettings", "Preference", "Rating", 
 BOX = Path(__file__).parent.parent / "models"
 BLOCK = 32  # pictures held at once
 EXAMPLE = "Example: --critic llm:qwen2.5vl@http://localhost:11434/v1"
+CriticSettings = AskSettings  # a critic is asked like any model
 Progress = Callable[[int, int], None]
-
-
-@dataclass(frozen=True)
-class CriticSettings:
-    """How a critic is asked. cache: "" is the user's folder, None keeps nothing."""
-
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    retries: int = 3
-    max_answer_tokens: int = 256
-    cache: str | None = ""
 
 
 @dataclass(frozen=True)
@@ -167,7 +154,7 @@ class _Speaks(ABC):
 class ServedCritic(_Speaks):
     """A model behind a server: by log-probabilities where it tells them, else by its words."""
 
-    def __init__(self, name: str, identity: str, client: ChatClient) -> None:
+    def __init__(self, name: str, identity: str, client: Asks) -> None:
         super().__init__(name, identity)
         self._client = client
 
@@ -184,7 +171,7 @@ class LocalCritic(_Speaks):
     def __init__(self, name: str, path: str, settings: CriticSettings) -> None:
         from retrieval.language.local_vision import LocalVisionModel
 
-        self._model = LocalVisionModel(path, settings.device, settings.max_answer_tokens, _cache(settings))
+        self._model = LocalVisionModel(path, settings.device, settings.max_answer_tokens, settings.answers)
         super().__init__(name, self._model.identity)
 
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
@@ -205,18 +192,8 @@ def load_critic(spec: str, settings: CriticSettings | None = None) -> Critic:
     settings = settings or CriticSettings()
     scheme, _, rest = spec.partition(":")
     if scheme == "llm" and rest:
-        model, url = split_model(rest)
-        client = ChatClient(
-            ChatConfig(
-                model=model,
-                url=url,
-                timeout_s=settings.timeout_s,
-                retries=settings.retries,
-                concurrency=settings.concurrency,
-                max_answer_tokens=settings.max_answer_tokens,
-                cache=_cache(settings),
-            )
-        )
+        client = open_chat(rest, settings)
+        model = client.config.model
         return ServedCritic(f"llm:{model}", sha256_bytes(f"{model}\n{client.url}".encode()), client)
     path = rest if scheme == "hf" else spec
     if scheme != "hf" and (BOX / spec / "config.json").is_file():
@@ -224,10 +201,6 @@ def load_critic(spec: str, settings: CriticSettings | None = None) -> Critic:
     if not path or (scheme != "hf" and not Path(path).is_dir()):
         raise BeholderError(f"there is no critic {spec!r}", "FOLDER, hf:MODEL or llm:MODEL[@URL]", EXAMPLE)
     return LocalCritic(Path(path).resolve().name if Path(path).is_dir() else path, path, settings)
-
-
-def _cache(settings: CriticSettings) -> str | None:
-    return str(cache_folder() / ANSWERS) if settings.cache == "" else settings.cache
 
 
 def _unreadable(pictures: Sequence[bytes]) -> str:

@@ -4,18 +4,17 @@ than the text tower reads. What does not pass falls back to the query, with the 
 
 import contextlib
 import json
-import os
 import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from indexes.records.manifest import write_json_atomic
 from retrieval.encoding.encoder import TextEncoder
+from retrieval.language.asking import cache_folder
 from retrieval.language.prompt import PROMPTS
 
 from .rewriter import Rewrite
@@ -161,8 +160,3 @@ def measured_floor(encoder: TextEncoder) -> float:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json_atomic(path, {"floor": floor, "captions": "topics-1"})
     return floor
-
-
-def cache_folder() -> Path:
-    """Where this user's answers of language models are kept."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "beholder"

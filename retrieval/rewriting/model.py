@@ -3,25 +3,18 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from indexes.errors import BeholderError, FormatError
-from retrieval.language.chat import ChatClient, ChatConfig
+from indexes.errors import FormatError
+from retrieval.language.asking import Asks, open_chat
 from retrieval.language.chat_exchange import Answer, Failure, Question
 
 from .arms import Arm, load_arm
-from .checks import Draft, Gate, cache_folder
+from .checks import Draft, Gate
 from .rewriter import Progress, Rewrite, RewriteSettings
 
-ANSWERS = "answers.sqlite"
 REWRITER, REWRITER_FORMAT, RECORD = "beholder-rewriter", 1, "rewriter.json"  # beside the weights of a trained one
 BLOCK = 256  # queries between two passes of the text tower: bounds memory, and what a wrong model costs is seen soon
-
-
-class Asks(Protocol):
-    """A model that answers many questions: `chat.ChatClient`, `local_model.LocalModel`."""
-
-    def ask_many(self, questions: Sequence[Question], progress: Progress | None = None) -> list[Answer | Failure]: ...
 
 
 class ModelRewriter:
@@ -85,28 +78,15 @@ def load_model_rewriter(spec: str, settings: RewriteSettings, gate: Gate) -> Mod
     kind, _, rest = spec.partition(":")
     named, _, arm_spec = rest.partition("#")
     arm = load_arm(arm_spec or (own_arm(Path(named)) if kind == "hf" else ""))
-    path = str(cache_folder() / ANSWERS) if settings.cache == "" else settings.cache
     if kind == "hf":
         from retrieval.language.local_model import LocalModel
 
-        local = LocalModel(named, settings.device, settings.max_answer_tokens, path)
+        local = LocalModel(named, settings.device, settings.max_answer_tokens, settings.answers)
         # A folder by its last name and its content: tables and services must not tell where things lie.
         known = {"rewriter": f"hf:{Path(named).name if Path(named).is_dir() else named}", "model": local.identity}
         return ModelRewriter(known, arm, local, gate, settings)
-    name, url = split_model(named)
-    config = ChatConfig(
-        model=name,
-        url=url,
-        timeout_s=settings.timeout_s,
-        retries=settings.retries,
-        concurrency=settings.concurrency,
-        max_answer_tokens=settings.max_answer_tokens,
-        cache=path,
-        max_requests=settings.max_requests,
-        max_total_tokens=settings.max_total_tokens,
-    )
-    client = ChatClient(config)
-    return ModelRewriter({"rewriter": f"llm:{name}", "url": client.url}, arm, client, gate, settings)
+    client = open_chat(named, settings)
+    return ModelRewriter({"rewriter": f"llm:{client.config.model}", "url": client.url}, arm, client, gate, settings)
 
 
 def own_arm(folder: Path) -> str:
@@ -133,16 +113,3 @@ def read_record(folder: Path) -> dict[str, Any]:
     if not isinstance(record.get("format"), int) or record["format"] > REWRITER_FORMAT:
         raise FormatError(f"{folder / RECORD} has format {record.get('format')}", f"at most {REWRITER_FORMAT}")
     return record
-
-
-def split_model(named: str) -> tuple[str, str]:
-    """Model and URL of `MODEL[@URL]`; "" for no URL. A model's name may hold @ and : itself (`llama3:8b@main`), so only
-    an @ before http:// or https:// parts them."""
-    places = [place for scheme in ("@http://", "@https://") if (place := named.find(scheme)) >= 0]
-    at = min(places, default=len(named))
-    name, url = named[:at], named[at + 1 :]
-    if not name:
-        raise BeholderError("llm: names no model", "llm:MODEL[@URL]", "Example: llm:qwen3@http://localhost:8000/v1")
-    if not places and "://" in name:
-        raise BeholderError(f"llm:{name} has a URL but no model", "llm:MODEL@URL", "Put the model before an @.")
-    return name, url

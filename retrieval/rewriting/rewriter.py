@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from indexes.errors import BeholderError
+from retrieval.language.asking import AskSettings
 
 Progress = Callable[[int, int], None]
 
@@ -53,36 +53,16 @@ class Rewriter(Protocol):
 
 
 @dataclass(frozen=True)
-class RewriteSettings:
+class RewriteSettings(AskSettings):
     """How a rewriter that asks a model does so."""
 
     timeout_s: float = 30.0  # for one query, all attempts together
-    retries: int = 3  # of a request that failed for a reason that may pass
-    concurrency: int = 4  # requests at once
-    cache: str | None = ""  # file of kept answers; "": the user's own; None: none
     topic_floor: float | None = None  # least cosine of query and rewrite; None: measured on the encoder
-    max_answer_tokens: int = 256
-    max_requests: int = 0  # of one rewriter in its life; 0: no limit
-    max_total_tokens: int = 0  # as the server counts them; 0: no limit
-    device: str = "cpu"  # of hf:MODEL
 
-    def __post_init__(self) -> None:
-        wrong = [
-            f"{name} is {value}"
-            for name, value, least in (
-                ("timeout_s", self.timeout_s, 0.001),
-                ("retries", self.retries, 0),
-                ("concurrency", self.concurrency, 1),
-                ("max_answer_tokens", self.max_answer_tokens, 1),
-                ("max_requests", self.max_requests, 0),
-                ("max_total_tokens", self.max_total_tokens, 0),
-            )
-            if value < least
-        ]
-        if self.topic_floor is not None and not -1 <= self.topic_floor <= 1:
-            wrong.append(f"topic_floor is {self.topic_floor}, which no cosine is")
-        if wrong:
-            raise BeholderError("; ".join(wrong), "settings of rewriting in their range", "Correct them.")
+    def problems(self) -> list[str]:
+        floor = self.topic_floor
+        outside = floor is not None and not -1 <= floor <= 1
+        return [*super().problems(), *([f"topic_floor is {floor}, which no cosine is"] if outside else [])]
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from indexes.errors import BeholderError
-from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.asking import AskSettings, open_chat
 from retrieval.language.judge import Comparison, Judge, Verdict
-from retrieval.rewriting.checks import cache_folder
-from retrieval.rewriting.model import ANSWERS, split_model
-from retrieval.rewriting.rewriter import RewriteSettings
 
 from .candidates import Candidates
 from .rerank import order_by, pairwise_scores
@@ -69,22 +66,11 @@ class LmmReranker:
         return f"{note}; {problem}" if problem else note
 
 
-def load_lmm(rest: str, settings: RewriteSettings) -> LmmReranker:
+def load_lmm(rest: str, settings: AskSettings) -> LmmReranker:
     """The re-ranker of `MODEL[@URL][#N]`. Raises BeholderError."""
     named, hash_mark, number = rest.partition("#")
     if hash_mark and not (number.isascii() and number.isdecimal() and 2 <= int(number) <= MOST):
         raise BeholderError(f"lmm compares {number!r} pictures", f"2 to {MOST}", "Example: --rerank lmm:MODEL#6")
-    model, url = split_model(named)
-    config = ChatConfig(
-        model=model,
-        url=url,
-        timeout_s=settings.timeout_s,
-        retries=settings.retries,
-        concurrency=settings.concurrency,
-        max_answer_tokens=settings.max_answer_tokens,
-        cache=str(cache_folder() / ANSWERS) if settings.cache == "" else settings.cache,
-        max_requests=settings.max_requests,
-        max_total_tokens=settings.max_total_tokens,
-    )
-    judge = Judge(ChatClient(config), "ranker", (ASPECT,), "rerank-pair-1")
-    return LmmReranker(f"lmm:{model}", judge, int(number) if hash_mark else COUNT)
+    client = open_chat(named, settings)
+    judge = Judge(client, "ranker", (ASPECT,), "rerank-pair-1")
+    return LmmReranker(f"lmm:{client.config.model}", judge, int(number) if hash_mark else COUNT)

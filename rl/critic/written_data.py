@@ -14,11 +14,10 @@ from typing import Any
 
 from indexes.errors import BeholderError, ConditionFailed
 from retrieval.conversations import Conversation
-from retrieval.language.chat import ChatClient, ChatConfig
+from retrieval.language.asking import Asks, AskSettings, open_chat
 from retrieval.language.chat_exchange import Answer, Failure, Question
 from retrieval.language.chat_schema import Schema
 from retrieval.language.prompt import read_prompt
-from retrieval.rewriting.model import Asks, split_model
 
 Progress = Callable[[int, int], None]
 WORDS = re.compile(r"[^\W\d_]{3,}")
@@ -57,19 +56,19 @@ class Writers:
 
 def open_writers(specs: Sequence[str], cache: Path | None, max_answer_tokens: int, concurrency: int) -> Writers:
     """The models of `llm:MODEL[@URL]` each. Raises BeholderError for anything else, and for the same model twice."""
+    kept = str(cache) if cache is not None else None
+    settings = AskSettings(concurrency=concurrency, max_answer_tokens=max_answer_tokens, cache=kept)
     models: dict[str, Asks] = {}
     for spec in specs:
         scheme, _, rest = spec.partition(":")
         if scheme != "llm":
             raise BeholderError(f"--model {spec}", "llm:MODEL[@URL]", "Example: llm:qwen3@http://localhost:8000/v1")
-        name, url = split_model(rest)
-        if name in models:
-            raise BeholderError(f"--model {name} twice", "different models: agreement of one with itself is none")
-        config = ChatConfig(
-            model=name, url=url, timeout_s=120.0, concurrency=concurrency, max_answer_tokens=max_answer_tokens,
-            cache=str(cache) if cache is not None else None,
-        )  # fmt: skip
-        models[name] = ChatClient(config)
+        client = open_chat(rest, settings)
+        if client.config.model in models:
+            raise BeholderError(
+                f"--model {client.config.model} twice", "different models: agreement of one with itself is none"
+            )
+        models[client.config.model] = client
     if not models:
         raise BeholderError("no model to write with", "--model llm:MODEL[@URL]", "Name one.")
     return Writers(models)

@@ -60,11 +60,10 @@ def queries(
     if llm:
         if topics is None:
             raise BeholderError("--llm without topics", "--topics FILE, one per line", "Write some.")
-        from retrieval.language.chat import ChatClient, ChatConfig
-        from retrieval.rewriting.model import split_model
+        from retrieval.language.asking import AskSettings, open_chat
 
-        model, url = split_model(llm)
-        found.append(of_model(ChatClient(ChatConfig(model=model, url=url)), read_queries(topics), count, rejected))
+        client = open_chat(llm, AskSettings(timeout_s=30.0, cache=None))
+        found.append(of_model(client, read_queries(topics), count, rejected))
     kept_apart = [query for file in exclude or [] for query in read_queries(file)]
     made = distinct((query for some in found for query in some), most=most, seed=seed, without=kept_apart)
     if not made:

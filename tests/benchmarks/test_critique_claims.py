@@ -13,7 +13,6 @@ import pytest
 from benchmarks.critique.claims import measure_claims
 from benchmarks.critique.critics import (
     Asked,
-    CriticSettings,
     ModelCritic,
     Said,
     load_critic,
@@ -26,6 +25,7 @@ from benchmarks.critique.files import CritiqueConfig
 from benchmarks.critique.pairs import measure_pairs
 from indexes.errors import BeholderError, ConditionFailed
 from retrieval.conversations import ASSISTANT, USER, Claim, Conversation, Turn, write_conversations
+from retrieval.language.asking import AskSettings
 from retrieval.language.chat_exchange import Answer, Failure, Question
 from tests.conftest import write_pictures
 
@@ -189,7 +189,7 @@ def test_models_are_shown_pictures_and_their_failures_are_kept_apart(tmp_path: P
 def test_answers_of_a_file(tmp_path: Path) -> None:
     asked = [Asked("a", "?", ()), Asked("b", "?", ())]
     write_answers(tmp_path / "answers.jsonl", asked, [Said("Dark."), Said(None, "timed out")])
-    critic = load_critic(f"answers:{tmp_path / 'answers.jsonl'}", CriticSettings())
+    critic = load_critic(f"answers:{tmp_path / 'answers.jsonl'}", AskSettings())
     assert [one.text for one in critic.answer(asked)] == ["Dark.", None]
     with pytest.raises(BeholderError, match="answers none"):
         critic.answer([Asked("c", "?", ())])
@@ -197,7 +197,7 @@ def test_answers_of_a_file(tmp_path: Path) -> None:
         critic.answer(asked, blind=True)
     (tmp_path / "wrong.jsonl").write_text(json.dumps({"id": 5}))
     with pytest.raises(BeholderError, match="line 1 is no answer"):
-        load_critic(f"answers:{tmp_path / 'wrong.jsonl'}", CriticSettings())
+        load_critic(f"answers:{tmp_path / 'wrong.jsonl'}", AskSettings())
 
 
 def test_specs_tell_neither_servers_nor_places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_specs_tell_neither_servers_nor_places(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_critic_behind_a_server(file: Path, chat_server: str) -> None:
-    critic = load_critic(f"llm:stubborn@{chat_server}", CriticSettings(timeout_s=20, cache=False))
+    critic = load_critic(f"llm:stubborn@{chat_server}", AskSettings(timeout_s=20, cache=None))
     run = measure_claims(config_of(file, pictures=3, no_blind=True), critic=critic)
     assert run.numbers["coverage"].value == 0  # it would rather talk about the weather
     assert run.data["pictures"] == 3

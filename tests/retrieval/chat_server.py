@@ -237,8 +237,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def model_unlikely_broken(self, body: Any, before: int) -> None:
         if "logprobs" in body:
-            self.reply(200, {**said("Good."), "choices": [{"message": {"content": "Good."},
-                                                           "logprobs": {"content": [{"token": "Good."}]}}]})  # fmt: skip
+            reply = said("Good.")
+            reply["choices"][0]["logprobs"] = {"content": [{"token": "Good."}]}
+            self.reply(200, reply)
         else:
             self.model_sees(body, before)
 
@@ -355,6 +356,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def model_silent(self, body: Any, before: int) -> None:
         self.reply(200, said(None))
+
+    def model_babbles(self, body: Any, before: int) -> None:
+        self.reply(200, said("light of light of light of light of light of"))
 
     def model_stubborn(self, body: Any, before: int) -> None:
         self.reply(200, said("I would rather talk about the weather."))

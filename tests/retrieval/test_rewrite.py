@@ -9,11 +9,11 @@ import pytest
 from word_encoder import CONTEXT, WordEncoder
 
 from indexes.errors import BeholderError, FormatError
+from retrieval.language.asking import split_model
 from retrieval.language.prompt import PROMPTS, read_prompt
 from retrieval.rewriting import checks as rewrite_checks
 from retrieval.rewriting.arms import load_arm
 from retrieval.rewriting.checks import Draft, Gate, clean, cut, fits, measured_floor
-from retrieval.rewriting.model import split_model
 from retrieval.rewriting.offline import Template
 from retrieval.rewriting.rewrite import load_rewriter
 from retrieval.rewriting.rewriter import Rewrite, RewriteSettings, count_rewrites
