@@ -111,13 +111,18 @@ def speed(
 
     Example: beholder align speed lists.parquet --pictures paintings.index --data ../shared/data
     """
+    from statistics import median
+
     from .speed import measure_speed
 
     config = chosen_config(preferences, None, settings)
     timed = measure_speed(config, data, cache, repeats, _say)
-    typer.echo(f"steps/s\t{timed.steps:.3f}")
-    typer.echo(f"towers alone/s\t{timed.towers:.3f}")
-    typer.echo(f"loss, collation, logging\t{100 * timed.overhead:.1f} % of a step")
+    share = timed.overhead
+    typer.echo(f"a step\t{median(timed.whole):.3f} s")
+    typer.echo(f"towers alone\t{median(timed.towers):.3f} s")
+    typer.echo(
+        f"loss, collation, logging\t{share.mean:.1%} of a step ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    )
     if out:
         from .run import run_of_speed
 

@@ -47,11 +47,11 @@ def run_of_seeds(name: str, config: AlignConfig, run: Path, seeds: Sequence[int]
 
 def run_of_speed(name: str, config: AlignConfig, repeats: int, speed: Speed) -> Run:
     numbers = {
-        "steps": Number(speed.steps, "/s"),
-        "forward, backward and optimizer of the towers alone": Number(speed.towers, "/s"),
-        "collation, losses and log, of a step": Number(max(0.0, speed.overhead)),
+        "a step": Number.of_repeats(speed.whole, "s"),
+        "forward, backward and optimizer of the towers alone": Number.of_repeats(speed.towers, "s"),
+        "collation, losses and log, of a step": Number.of(speed.overhead),
     }
-    told = f"Medians of {repeats} steps each way, by turns: {config.queries} queries"
+    told = f"Medians; {repeats} steps each way, by turns and over the same batches: {config.queries} queries"
     told += f" and {config.contrastive_batch} captions a step." if config.uses_captions else " a step."
     command = _command("align speed", config, {"repeats": repeats})
     return Run(name, command, describe_machine(config.device), config.seed, {}, numbers, (told,))

@@ -9,7 +9,10 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
+
+import numpy as np
+
+from benchmarks.measures.stats import Interval, bootstrap_median
 
 from .config import AlignConfig
 
@@ -18,15 +21,17 @@ WARM = 2  # steps that are not counted
 
 @dataclass(frozen=True)
 class Speed:
-    """Per second: whole steps of the trainer, and the same batches through the towers alone: forward, backward of a
-    plain sum, optimizer. overhead: the share of a step that the towers do not take (collation, losses, logging)."""
+    """Seconds of whole steps of the trainer, and of the same batches through the towers alone: forward, backward of a
+    plain sum, optimizer."""
 
-    steps: float
-    towers: float
+    whole: tuple[float, ...]
+    towers: tuple[float, ...]
 
     @property
-    def overhead(self) -> float:
-        return 1 - self.steps / self.towers
+    def overhead(self) -> Interval:
+        """The share of a step that the towers do not take (collation, losses, logging): the median over pairs of
+        steps, 95 %. Below 0 where noise is larger than it."""
+        return bootstrap_median(1 - np.array(self.towers) / np.array(self.whole), seed=0)
 
 
 def measure_speed(
@@ -94,7 +99,7 @@ def measure_speed(
             run()
             _wait(device.type)
             taken[name].append(time.perf_counter() - began)
-    return Speed(1 / median(taken["whole"][WARM:]), 1 / median(taken["towers"][WARM:]))
+    return Speed(tuple(taken["whole"][WARM:]), tuple(taken["towers"][WARM:]))
 
 
 def _wait(device: str) -> None:

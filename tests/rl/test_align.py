@@ -22,6 +22,7 @@ from retrieval.sources.images import decode, fit
 from rl.alignment import trainer as align_trainer
 from rl.alignment.align import align, prepare
 from rl.alignment.config import LOSSES, AlignConfig
+from rl.alignment.speed import Speed
 from rl.alignment.trainer import last_checkpoint, reward_sums
 from rl.cli import app
 from rl.preferences import read_preferences, write_preferences
@@ -290,8 +291,17 @@ def test_speed_of_a_step_is_printed(tmp_path: Path, tiny_run: AlignConfig) -> No
         arguments += [f"--{name.replace('_', '-')}", value if isinstance(value, str) else value[0]]
     result = CliRunner().invoke(app, [*arguments, "--contrastive-batch", "8", "--out", str(tmp_path / "s.json")])
     assert result.exit_code == 0, result.output
-    assert 0 <= read_run(tmp_path / "s.json").numbers["collation, losses and log, of a step"].value < 1
-    assert "% of a step" in result.stdout
+    share = read_run(tmp_path / "s.json").numbers["collation, losses and log, of a step"]
+    assert share.value < 1 and share.n == 3  # below 0 where the noise is larger: not cut
+    assert share.low is not None and share.high is not None and share.low <= share.value <= share.high
+    assert "% of a step (" in result.stdout
+
+
+def test_the_share_of_a_step_is_paired_and_may_be_below_0() -> None:
+    share = Speed(whole=(2.0, 4.0, 1.0), towers=(1.5, 3.0, 1.1)).overhead
+    assert share.mean == 0.25  # the middle of 1/4, 1/4 and -1/10
+    assert share.low == pytest.approx(-0.1)
+    assert share.high == 0.25
 
 
 def test_curves_are_written_for_tensorboard(tmp_path: Path, tiny_run: AlignConfig) -> None:
