@@ -19,6 +19,7 @@ from .chat_cache import AnswerCache
 from .chat_exchange import Answer, Failure, Question, one_line
 from .chat_schema import THOUGHTS, find_json
 
+BOX = Path(__file__).parent.parent / "models"  # models that come with the package
 BATCH = 8  # questions at once: a prompt is some 250 tokens
 
 
@@ -146,9 +147,15 @@ def read_answer(question: Question, text: str, *, cached: bool) -> Answer | Fail
     return Answer(text, value, "plain", cached=cached)
 
 
+def located(name: str) -> str:
+    """The folder of a model in the box by its name; any other name as it is. A folder of the same name goes before."""
+    boxed = not Path(name).is_dir() and (BOX / name / "config.json").is_file()
+    return str(BOX / name) if boxed else name
+
+
 def identity_of(name: str, expected: str) -> str:
     """sha256 of a folder's files, or the name on the hub. Raises BeholderError for a path where no folder is."""
-    folder = Path(name)
+    folder = Path(located(name))
     if folder.is_dir():
         return folder_fingerprint(folder)
     if folder.is_absolute() or name.startswith(".") or name.count("/") > 1:

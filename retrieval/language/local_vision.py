@@ -18,7 +18,7 @@ from retrieval.encoding.encoders import check_device
 
 from .chat_cache import AnswerCache
 from .chat_exchange import Answer, Failure, Question
-from .local_model import identity_of, read_answer
+from .local_model import identity_of, located, read_answer
 from .trained import RECORD, load_vision_model
 
 
@@ -141,8 +141,9 @@ class LocalVisionModel:
         )
 
     def _load(self) -> tuple[Any, Any]:
-        if self._loaded is None and (Path(self.name) / RECORD).is_file():
-            model, processor = load_vision_model(self.name)
+        where = located(self.name)
+        if self._loaded is None and (Path(where) / RECORD).is_file():
+            model, processor = load_vision_model(where)
             self._loaded = model.to(self.device), processor
         if self._loaded is None:
             from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -150,8 +151,8 @@ class LocalVisionModel:
 
             disable_progress_bar()  # it draws on stderr even where that is a file
             try:
-                processor = AutoProcessor.from_pretrained(self.name)
-                model = AutoModelForImageTextToText.from_pretrained(self.name, dtype="auto").to(self.device).eval()
+                processor = AutoProcessor.from_pretrained(where)
+                model = AutoModelForImageTextToText.from_pretrained(where, dtype="auto").to(self.device).eval()
             except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
                 reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
                 raise BeholderError(

@@ -13,7 +13,7 @@ from typing import Any
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import write_json_atomic
 
-from .local_model import identity_of
+from .local_model import identity_of, located
 
 RECORD, KIND, FORMAT = "critic.json", "beholder-critic", 1
 WHOLE, LORA, ADAPTER = "full", "lora", "adapter"
@@ -26,7 +26,7 @@ class TrainedCritic:
     """The record of a trained critic. `base_identity` is that of the model it was trained over."""
 
     trains: str
-    base: str  # folder, or name on the hub
+    base: str  # folder, or name in the box or on the hub
     base_identity: str
     stage: str = "sft"  # sft or dpo
     recipe: str = ""
@@ -92,7 +92,7 @@ def load_whole(name: str, dtype: str = "auto") -> tuple[Any, Any]:
     identity_of(name, WANTED)
     processor = load_processor(name)
     try:
-        model, told = AutoModelForImageTextToText.from_pretrained(name, dtype=dtype, output_loading_info=True)
+        model, told = AutoModelForImageTextToText.from_pretrained(located(name), dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unusable(name, error) from error
     if missing := sorted(told["missing_keys"]):
@@ -104,7 +104,7 @@ def load_processor(name: str) -> Any:
     from transformers import AutoProcessor
 
     try:
-        processor = AutoProcessor.from_pretrained(name)
+        processor = AutoProcessor.from_pretrained(located(name))
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise _unusable(name, error) from error
     if not getattr(processor, "image_processor", None):

@@ -301,6 +301,31 @@ def test_a_template_that_rewrites_the_past_is_refused(place: Path, tmp_path: Pat
         train_critic(config, tmp_path / "run")
 
 
+def test_a_base_in_the_box_is_kept_by_name_and_found_where_the_box_is(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from retrieval.language import local_model
+    from retrieval.language.chat_exchange import Question
+    from retrieval.language.local_vision import LocalVisionModel
+
+    monkeypatch.setattr(local_model, "BOX", place)
+    config = replace(settings(place, "gallerygpt", "steps=2"), base="llava")
+    model = train_critic(config, tmp_path / "run")
+    record = read_trained(model)
+    assert record is not None
+    assert record.base == "llava"
+    shutil.copytree(place / "llava", tmp_path / "box/llava")
+    monkeypatch.setattr(local_model, "BOX", tmp_path / "box")
+    answers = answers_of(*load_vision_model(str(model), "float32"), place)
+    by_path = answers_of(*load_vision_model(str(model), "float32", base=str(place / "llava")), place)
+    assert torch.equal(answers, by_path)
+    picture = (place / "pictures/1.png").read_bytes()
+    assert LocalVisionModel("llava").log_chances(Question("", "Dark?", (picture,)), "", ("yes", "no")) is not None
+    (tmp_path / "box/llava/config.json").unlink()
+    with pytest.raises(FormatError, match="trained over another llava"):
+        load_vision_model(str(model))
+
+
 def test_a_trained_critic_is_trained_further_in_its_own_way(place: Path, tmp_path: Path) -> None:
     first = train_critic(settings(place, "artgpt4", "steps=6"), tmp_path / "first")
     config = settings(place, "artgpt4", "steps=2", start=str(first))
