@@ -26,6 +26,7 @@ from rl.alignment.config import AlignConfig
 from rl.preferences import write_preferences
 
 from .beauty_sides import HIT, Point, plain
+from .config import Experiment
 from .flickr import NAME, caption_vectors, read_gallery
 from .grid_lists import Grid, grid_lists
 from .parts import Parts
@@ -83,13 +84,9 @@ def variants(steps: int) -> list[Variant]:
 
 
 @dataclass(frozen=True)
-class AblationConfig:
+class AblationConfig(Experiment):
     """Options of `align experiment ablation`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
-    model: str = option("beholder-mini", "The base.")
     teacher: str = option("colourfulness", "A scorer.")
     lists: int = option(1000, "Training captions, a list each.")
     steps: int = option(40, "Of the text tower; its head trains.")

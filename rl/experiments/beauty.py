@@ -28,6 +28,7 @@ from rl.preferences import write_preferences
 
 from .beauty_numbers import Measured, as_json, chosen_numbers, swept
 from .beauty_sides import best_inside, curves, means
+from .config import TowersTrained
 from .flickr import NAME, read_gallery
 from .grid_lists import Grid, grid_lists
 from .places import Places, data_folder
@@ -37,31 +38,17 @@ SHUFFLED = "text, shuffled lists"
 
 
 @dataclass(frozen=True)
-class BeautyConfig:
+class BeautyConfig(TowersTrained):
     """Options of `align experiment beauty`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
-    model: str = option("beholder-mini", "The base.")
     teacher: str = option("colourfulness", "A scorer; several with + are blended in equal parts.")
     held_out: str = option("saturation", "A scorer that nothing is taught by.")
-    towers: tuple[str, ...] = option(("text", "image", "both"), "Which towers are tuned.")
-    seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
     lists: int = option(2000, "Training captions, a list each.")
     u: int = option(5, "Rows of a grid.")
     v: int = option(5, "Columns of a grid.")
     stride: int = option(10, "Between picks.")
     mix: float = option(0.5, "Share of the teacher in the re-ranked order.")
     beta: float = option(0.5, "Strength of ranked DPO.")
-    steps: int = option(100, "Of the text tower alone; its head trains.")
-    head_lr: float = option(1e-3, "Of the heads.")
-    picture_steps: int = option(30, "Where the image tower is tuned.")
-    picture_lr: float = option(1e-4, "Of the image tower's upper blocks.")
-    frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
-    captions: int = option(512, "Captioned pictures beside a step; a quarter where the image tower is tuned.")
-    max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
-    dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-beauty", "Of the run.")
 
     def __post_init__(self) -> None:

@@ -24,6 +24,7 @@ from retrieval.encoding.encoder import Encoder
 from retrieval.encoding.encoders import load_encoder
 from retrieval.sources.images import decode, fit
 
+from .config import Experiment
 from .flickr import NAME, read_gallery
 from .hacking_changes import CHANGES, lifted
 from .people_data import SCORED, TRAINED, UNSEEN, Pages
@@ -35,13 +36,9 @@ Rows = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
-class HackingConfig:
+class HackingConfig(Experiment):
     """Options of `align experiment hacking`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
-    model: str = option("beholder-mini", "The base.")
     people: tuple[str, ...] = option((), "Checkpoints of the experiment people, one a seed: text towers.")
     beauty: tuple[str, ...] = option((), "Checkpoints of the experiment beauty, one a seed: text towers.")
     photographs: int = option(200, "Photographs that are changed, drawn from val.")

@@ -24,6 +24,7 @@ from retrieval.encoding.encoders import load_encoder
 from rl.alignment.align import align
 from rl.alignment.config import AlignConfig
 
+from .config import TowersTrained
 from .people_baselines import best_shift
 from .people_data import SCORED, TRAINED, UNSEEN, VOTED, Pages, write_lists
 from .people_numbers import SHUFFLED, slug, tested
@@ -41,28 +42,17 @@ NO_BUDGET = 100.0  # points: the budget is held over all folds, and again in the
 
 
 @dataclass(frozen=True)
-class PeopleConfig:
+class PeopleConfig(TowersTrained):
     """Options of `align experiment people`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
-    model: str = option("beholder-mini", "The base.")
     towers: tuple[str, ...] = option(("text", "both"), "Which towers are tuned: text, image, both.")
     seeds: tuple[int, ...] = option((0, 1, 2, 3, 4), "A run for each.")
     folds: int = option(5, "Parts of the training pages, each left out once to choose by.")
     loss: str = option("list-mle", "Of rl/losses.py.")
     beta: float = option(0.1, "Strength of losses that have a reference.")
     length: int = option(32, "Pages in a list.")
-    steps: int = option(100, "Of the text tower alone; its head trains.")
-    head_lr: float = option(1e-3, "Of the heads.")
-    picture_steps: int = option(30, "Where the image tower is tuned.")
     picture_lr: float = option(2e-4, "Of the image tower's upper blocks.")
     picture_hold: float = option(3.0, "Weight of the pre-training term there.")
-    frozen_blocks: int = option(11, "Lowest blocks of the image tower that stay.")
-    captions: int = option(512, "Captioned pictures beside a step; a quarter where the image tower is tuned.")
-    max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
-    dev_only: bool = option(False, "Stop before the pages that are reported: for choosing settings.")
     name: str = option("experiment-people", "Of the run.")
 
     def __post_init__(self) -> None:
