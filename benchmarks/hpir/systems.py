@@ -21,6 +21,7 @@ from indexes.records.percentiles import normal_scores, percentiles
 from retrieval.encoding.encoder import Encoder
 from retrieval.encoding.encoders import load_encoder
 from retrieval.hpir import HpirItem
+from retrieval.language.asking import AskSettings
 from retrieval.rewriting.rewrite import load_rewriter
 from retrieval.rewriting.rewriter import RewriteSettings, count_rewrites
 from retrieval.scoring.scorers import load_scorer
@@ -123,7 +124,7 @@ def systems(specs: SystemSpecs, questions: Sequence[Question], pictures: SetPict
     were not given, and pictures that are missing."""
     loaded = {name: load_encoder(name, specs.device) for name in dict.fromkeys(specs.encoders(pictures))}
     vectors = {name: pictures.vectors(encoder) for name, encoder in loaded.items()}
-    rerankers = [(spec, load_reranker(spec, RewriteSettings(device=specs.device))) for spec in specs.rerank]
+    rerankers = [(spec, load_reranker(spec, AskSettings(device=specs.device, timeout_s=30.0))) for spec in specs.rerank]
     mixed = [one.scorer for _, one in rerankers if isinstance(one, RankMix) and one.scorer]
     scorers = {name: load_scorer(name) for name in dict.fromkeys([*specs.scorer, *mixed])}
     known = picture_scores(scorers, loaded, vectors, pictures)

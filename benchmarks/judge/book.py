@@ -3,7 +3,7 @@
 JSONL, kind `beholder-judgements`, format 1, appended to after every block of comparisons:
 
     {"kind": "beholder-judgements", "format": 1, "judge": {...}}
-    {"key", "query", "a": [sha256], "b": [sha256], "choices", "first", "scores", "problems", "said"}
+    {"key", "query", "a": [sha256], "b": [sha256], "choices", "first", "scores", "problems", "said"[, "means"]}
 
 A run that was cut off goes on from it: what it holds is not asked again, but for failures that may pass (no connection,
 time-outs, a spent budget). An answer that could not be used is not asked for again: it would be the same.
@@ -54,7 +54,8 @@ class Book:
             key = self._key(pair)
             self._verdicts[key] = verdict
             rows = {"a": pair.a.sha256s, "b": pair.b.sha256s}
-            said = {name: getattr(verdict, name) for name in ("choices", "first", "scores", "problems", "said")}
+            names = ("choices", "first", "scores", "problems", "said", *(("means",) if verdict.means else ()))
+            said = {name: getattr(verdict, name) for name in names}
             lines.append(line({"key": key, "query": pair.query, **rows, **said}))
         if self._file is not None and lines:
             os.write(self._file, b"".join(lines))
@@ -119,8 +120,8 @@ def _verdict(record: Mapping[str, Any], where: str) -> Verdict:
             problems=tuple(record["problems"]),
             cached=True,
             said=tuple(record["said"]),
+            means=tuple(record.get("means", ())),
         )
     except (KeyError, TypeError, IndexError, AttributeError, ValueError) as error:
-        expected = f"a verdict of format {FORMAT}"
         expected = f"a verdict of format {FORMAT}"
         raise FormatError(f"{where}: {error!r}", expected, "Mend or delete that line.") from error

@@ -13,7 +13,7 @@ def judge(
     queries: Annotated[Path, typer.Argument(help="File of queries, one per line.")],
     judge: Annotated[
         str,
-        typer.Option(help="llm:MODEL[@URL], hf:MODEL, or offline[:ENCODER][@SCORER,...]: a plumbing check."),
+        typer.Option(help="llm:MODEL[@URL], hf:MODEL, critic:CRITIC, or offline[:ENCODER][@SCORER,...]: plumbing."),
     ] = "offline",
     index_b: Annotated[Path | None, typer.Option(help="INDEX of system B.")] = None,
     a: Annotated[str, typer.Option("--a", help="Search settings of A: JSON as the service takes it, or a file.")] = (

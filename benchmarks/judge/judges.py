@@ -2,6 +2,7 @@
 
 llm:MODEL[@URL]                    any OpenAI-compatible server with a model that sees
 hf:MODEL                           a local model of transformers that sees, by folder or hub name
+critic:CRITIC                      a critic, by what it prefers: one in the box, FOLDER, hf:MODEL, llm:MODEL[@URL]
 offline[:ENCODER][@SCORER,...]     no model that judges: text relevance, scorers, spread (offline.py)
 """
 
@@ -12,6 +13,10 @@ from typing import Any
 
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_bytes
+from retrieval.critic.critic import load_critic
+from retrieval.critic.questions import JUDGED
+from retrieval.critic.shown import MAX_SIDE_PX
+from retrieval.critic.verdicts import CriticJudge
 from retrieval.language.asking import AskSettings, open_chat, split_model
 from retrieval.language.judge import KINDS, Judge
 from retrieval.language.judge_sheet import TILE
@@ -47,8 +52,10 @@ def load_judge(spec: str, kind: str, settings: AskSettings) -> LoadedJudge:
         from .offline import load_offline
 
         return load_offline(spec.removeprefix("offline").removeprefix(":"), settings.device)
+    if scheme == "critic" and rest:
+        return _critic(rest, kind, settings)
     if scheme not in ("llm", "hf") or not rest:
-        expected = "llm:MODEL[@URL], hf:MODEL or offline[:ENCODER][@SCORER,...]"
+        expected = "llm:MODEL[@URL], hf:MODEL, critic:CRITIC or offline[:ENCODER][@SCORER,...]"
         raise BeholderError(
             f"there is no judge {spec!r}", expected, "Example: --judge llm:qwen3-vl@http://host:8000/v1"
         )
@@ -74,6 +81,18 @@ def _judge(model: Any, name: str, known: Mapping[str, Any], kind: str, settings:
                                      "max_answer_tokens": settings.max_answer_tokens})  # fmt: skip
 
 
+def _critic(spec: str, kind: str, settings: AskSettings) -> LoadedJudge:
+    if kind != "ranker":
+        raise BeholderError(f"a critic as {kind}", "--kind ranker: it says which one is better", "Leave --kind out.")
+    critic = load_critic(spec, settings)
+    judge = CriticJudge(critic, JUDGED)
+    name = f"critic:{critic.name}"
+    asked = {aspect: [one.pictures, one.rows] for aspect, one in JUDGED.items()}
+    decides = {"name": name, "kind": "critic", "model": critic.identity, "questions": asked}
+    decides |= {"tile_px": TILE, "max_side_px": MAX_SIDE_PX, "max_answer_tokens": settings.max_answer_tokens}
+    return LoadedJudge(judge, name, decides, calls=judge.calls)
+
+
 def families(model: str) -> frozenset[str]:
     """Whose models a name says it is or is built on; the first word of the name where that is not known."""
     words = re.findall(r"[a-z]+\d*", model.lower())
@@ -90,24 +109,29 @@ def models_of(rewrite: str, rerank: Sequence[str]) -> dict[str, str]:
     """What a system's search settings ask language models for -> the model's name."""
     found = {}
     for spec in (rewrite, *rerank):
-        scheme, _, rest = spec.partition(":")
+        scheme, _, rest = spec.removeprefix("lmm@").partition(":")
+        named = rest.partition("#")[0]
         if scheme in ("llm", "lmm"):
-            found[f"{scheme}:{split_model(rest.partition('#')[0])[0]}"] = split_model(rest.partition("#")[0])[0]
+            found[f"{scheme}:{split_model(named)[0]}"] = split_model(named)[0]
         elif scheme == "hf":
-            named = rest.partition("#")[0]
             found[f"hf:{Path(named).name}"] = Path(named).name if Path(named).is_dir() else named
         elif scheme == "file":
             recorded = _recorded(Path(rest))
             if recorded:
                 found[f"file:{Path(rest).name}"] = recorded
+        elif spec.startswith("lmm@"):
+            name = Path(scheme.partition("#")[0]).name
+            found[f"lmm@{name}"] = name
     return found
 
 
 def kinship(judge: str, systems: Mapping[str, tuple[str, Sequence[str]]]) -> list[str]:
     """Warnings where the judge and what rewrote or ranked are of one family. systems: label -> (rewrite, rerank)."""
-    scheme, _, model = judge.partition(":")
+    scheme, _, model = judge.removeprefix("critic:").partition(":")
     if scheme not in ("llm", "hf"):
-        return []
+        if not judge.startswith("critic:"):
+            return []
+        model = Path(scheme).name
     warnings = []
     for label, (rewrite, rerank) in systems.items():
         for spec, other in models_of(rewrite, rerank).items():

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from benchmarks.measures.stats import bootstrap_mean
 from benchmarks.runs import Number
+from retrieval.critic.opinions import told
 from retrieval.language.judge import ASPECTS, Verdict
 from retrieval.search.config import SearchConfig
 
@@ -110,6 +111,9 @@ class Report:
         problems = [problem for one in asked for problem in one.problems]
         if calls:
             self.numbers["calls without a usable answer"] = Number(len(problems) / calls, n=calls)
+        means = told(name for one in asked for name in one.means)
+        if means:
+            self.notes.append(f"Preferences were read {means}, over rows, controls and votes alike.")
         kinds = Counter(problem.partition(":")[0] for problem in problems)
         if kinds:
             counted = ", ".join(f"{kind} {count:,}" for kind, count in kinds.most_common())

@@ -63,9 +63,9 @@ class Critic(Protocol):
         """The values of `ratings`, in [1, 5]; NaN where the model gives none or the picture cannot be read."""
         ...
 
-    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Preference]:
+    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str | Sequence[str] = BETTER) -> list[Preference]:
         """What is preferred of each two, asked in both orders, by log-probabilities where the model tells them, else
-        by words. What cannot be had at all is told in the preferences and not raised."""
+        by words. question: one for all, or one for each. What cannot be had at all is told and not raised."""
         ...
 
     def prefer(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Choice | None]:
@@ -98,8 +98,13 @@ class _Speaks(ABC):
     def rate(self, pictures: Sequence[bytes]) -> list[float]:
         return [one.value for one in self.ratings(pictures)]
 
-    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str = BETTER) -> list[Preference]:
-        asks = [Ask(order, question, "compare") for one, other in pairs for order in ((one, other), (other, one))]
+    def compare(self, pairs: Sequence[tuple[bytes, bytes]], question: str | Sequence[str] = BETTER) -> list[Preference]:
+        texts = [question] * len(pairs) if isinstance(question, str) else question
+        asks = [
+            Ask(order, text, "compare")
+            for (one, other), text in zip(pairs, texts, strict=True)
+            for order in ((one, other), (other, one))
+        ]
         answers = self._answers(asks, lambda questions: self._weigh(questions, " The"), SIDES)
         return [preference_of(*answers[place : place + 2]) for place in range(0, len(answers), 2)]
 
@@ -195,12 +200,19 @@ def load_critic(spec: str, settings: CriticSettings | None = None) -> Critic:
         client = open_chat(rest, settings)
         model = client.config.model
         return ServedCritic(f"llm:{model}", sha256_bytes(f"{model}\n{client.url}".encode()), client)
+    return LocalCritic(*located(spec), settings)
+
+
+def located(spec: str) -> tuple[str, str]:
+    """Name and path, or name on the hub, of a critic that runs here. Raises BeholderError for a spec that is none, or a
+    folder that is not there."""
+    if spec == Path(spec).name and (BOX / spec / "config.json").is_file():
+        return spec, str(BOX / spec)
+    scheme, _, rest = spec.partition(":")
     path = rest if scheme == "hf" else spec
-    if scheme != "hf" and (BOX / spec / "config.json").is_file():
-        return LocalCritic(spec, str(BOX / spec), settings)
     if not path or (scheme != "hf" and not Path(path).is_dir()):
         raise BeholderError(f"there is no critic {spec!r}", "FOLDER, hf:MODEL or llm:MODEL[@URL]", EXAMPLE)
-    return LocalCritic(Path(path).resolve().name if Path(path).is_dir() else path, path, settings)
+    return Path(path).resolve().name if Path(path).is_dir() else path, path
 
 
 def _unreadable(pictures: Sequence[bytes]) -> str:

@@ -33,15 +33,15 @@ class Preference:
     """Which of two pictures is preferred by both orders together; None for neither, and where an order gave nothing
     that can be used (`problems`, one for each such order).
 
-    shown: what each order preferred, as shown, so a critic that sees only places says the same twice. by: by how much
-    the first is preferred, in nats; None by words. said: the answers in words, "" where there are none. hopeless:
-    nothing will be answered after this.
+    shown: what each order preferred, as shown, so a critic that sees only places says the same twice. nats: by how much
+    each order prefers the first of the two, wherever it was shown; None by words. said: the answers in words, "" where
+    there are none. hopeless: nothing will be answered after this.
     """
 
     choice: Choice | None
     shown: tuple[Choice | None, Choice | None] = (None, None)
     means: str = ""
-    by: float | None = None
+    nats: tuple[float, float] | None = None
     problems: tuple[str, ...] = ()
     said: tuple[str, ...] = ()
     cached: bool = False
@@ -67,10 +67,10 @@ def preference_of(straight: Answer | Failure, swapped: Answer | Failure) -> Pref
     said = tuple(one.text if isinstance(one, Answer) else one.said for one in both)
     cached = all(isinstance(one, Answer) and one.cached for one in both)
     chances = [one.chances if isinstance(one, Answer) else None for one in both]
-    by = preferred(*chances)
-    if by is not None:
-        shown = _likelier(chances[0]), _likelier(chances[1])
-        return Preference(None if by == 0 else SIDES[int(by < 0)], shown, CHANCES, by, said=said, cached=cached)
+    nats = preferred(*chances)
+    if nats is not None:
+        by, shown = sum(nats), (_likelier(chances[0]), _likelier(chances[1]))
+        return Preference(None if by == 0 else SIDES[int(by < 0)], shown, CHANCES, nats, said=said, cached=cached)
     first, second = (_side(one) for one in both)
     if first is None or second is None:
         problems = tuple(_problem(one) for one in both if _side(one) is None)
@@ -79,9 +79,9 @@ def preference_of(straight: Answer | Failure, swapped: Answer | Failure) -> Pref
     return Preference(first if first != second else None, (first, second), WORDS, said=said, cached=cached)
 
 
-def told(opinions: Iterable[Rating | Preference]) -> str:
-    """How many were read by what: "12 by log-probabilities, 3 by words"; "" where none could be read."""
-    counts = Counter(one.means for one in opinions if one.means)
+def told(means: Iterable[str]) -> str:
+    """How many opinions were read by what: "12 by log-probabilities, 3 by words"; "" where none could be read."""
+    counts = Counter(means)
     return ", ".join(f"{counts[means]:,} by {means}" for means in (CHANCES, WORDS) if counts[means])
 
 

@@ -1,6 +1,9 @@
 """The questions that critics are asked, by kind and aspect. Answers are kept by their words: never edit one in place
 where results rest on it."""
 
+import json
+from dataclasses import dataclass
+
 from indexes.errors import BeholderError
 
 KINDS = {
@@ -15,6 +18,32 @@ ASPECTS = "composition", "colour", "light", "focus", "subject", "mood", "style"
 ASPECT = "Write a short critique of the {aspect} of this picture."
 RATE = "In one word, how good does this picture look: excellent, good, fair, poor or bad?"
 BETTER = "Of these two pictures, which one looks better, the first or the second?"
+_FOUND = "Both pictures were found for the query {query}. Which one "
+_ROWS = "Each of the two pictures shows a row of results for the query {query}. Which row "
+_SIDES = ", the first or the second?"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A question about two pictures, or about two rows of pictures that are shown as one picture each."""
+
+    pictures: str
+    rows: str = ""
+
+    def of(self, query: str, single: bool) -> str:
+        """The question for a query, which is put in as one string of data."""
+        text = self.pictures if single or not self.rows else self.rows
+        return text.replace("{query}", json.dumps(query, ensure_ascii=False))
+
+
+# Of `lmm@CRITIC`, and by aspect of a critic as judge.
+RANKED = Compared(f"{_FOUND}answers it better, or, where both do, looks better{_SIDES}")
+JUDGED = {
+    "accuracy": Compared(f"{_FOUND}shows more of what was asked for{_SIDES}",
+                         f"{_ROWS}shows more of what was asked for{_SIDES}"),
+    "aesthetics": Compared(BETTER, f"{_ROWS}looks better{_SIDES}"),
+    "diversity": Compared(f"{_FOUND}has more different things in it{_SIDES}", f"{_ROWS}is more varied{_SIDES}"),
+}  # fmt: skip
 
 
 def questions(kind: str, aspects: tuple[str, ...] = ()) -> dict[str, str]:

@@ -4,7 +4,6 @@ Read from the log-probabilities of the five words of its answer, not from a word
 servers seldom tell log-probabilities, and five words are too coarse to sort by.
 """
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,8 +17,7 @@ from retrieval.sources.images import Picture
 
 from .critic import Critic, load_critic
 from .questions import RATE
-
-MAX_SIDE_PX = 768  # critics shrink pictures further themselves
+from .shown import MAX_SIDE_PX, shown
 
 
 class CriticScorer:
@@ -30,7 +28,7 @@ class CriticScorer:
 
     def score_pictures(self, pictures: Sequence[Picture]) -> NDArray[np.float32]:
         """float32 (N,) in [1, 5]."""
-        return np.array(self._critic.rate([_png(one) for one in pictures]), np.float32)
+        return np.array(self._critic.rate([shown(one) for one in pictures]), np.float32)
 
 
 def load_critic_scorer(name: str) -> CriticScorer:
@@ -55,13 +53,3 @@ def load_critic_scorer(name: str) -> CriticScorer:
         max_side_px=MAX_SIDE_PX,
     )
     return CriticScorer(card, critic)
-
-
-def _png(picture: Picture) -> bytes:
-    from PIL import Image
-
-    from retrieval.sources.images import shrink
-
-    buffer = io.BytesIO()
-    Image.fromarray(np.asarray(shrink(picture, MAX_SIDE_PX))).save(buffer, "png", compress_level=1)
-    return buffer.getvalue()

@@ -46,12 +46,12 @@ def expected_rating(chances: Sequence[float] | None) -> float:
     return float("nan") if shares is None else float(shares @ VALUES)
 
 
-def preferred(straight: Sequence[float] | None, swapped: Sequence[float] | None) -> float | None:
-    """By how much the first picture is preferred, in nats: the mean of both orders, so that a liking for a place
-    cancels. Each: log-probabilities of (first, second) as shown. None where an order has none."""
+def preferred(straight: Sequence[float] | None, swapped: Sequence[float] | None) -> tuple[float, float] | None:
+    """By how much each order prefers the first picture, in nats; in their mean a liking for a place cancels. Given:
+    log-probabilities of (first, second) as shown. None where an order has none."""
     if _shares(straight) is None or _shares(swapped) is None or straight is None or swapped is None:
         return None
-    return ((straight[0] - straight[1]) + (swapped[1] - swapped[0])) / 2
+    return straight[0] - straight[1], swapped[1] - swapped[0]
 
 
 def _shares(chances: Sequence[float] | None) -> NDArray[np.float64] | None:

@@ -36,7 +36,8 @@ class Comparison:
 class Verdict:
     """What the judge says of one comparison. `choices`: by aspect, None where nothing could be read. `first`: which row
     each of the two calls preferred, as shown (1: the upper one), the material of position bias. `problems`: why.
-    `said`: the two answers as they came. `hopeless`: nothing will be answered after this, so it need not be asked."""
+    `said`: the two answers as they came. `hopeless`: nothing will be answered after this, so it need not be asked.
+    `means`: by what a critic's choices were read (critic/opinions.py), one for each that was."""
 
     choices: dict[str, Choice | None]
     first: dict[str, tuple[Choice | None, Choice | None]]
@@ -45,6 +46,7 @@ class Verdict:
     cached: bool = False
     said: tuple[str, ...] = ()
     hopeless: bool = False
+    means: tuple[str, ...] = ()
 
 
 class Asks(Protocol):

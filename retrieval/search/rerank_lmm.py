@@ -4,8 +4,10 @@ All pairs of N pictures are N (N - 1) calls; N = 6 makes 30. Verdicts are merged
 that contradicts itself (a better than b, b than c, c than a) still gives an order; ties keep the candidates' own.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,14 +19,21 @@ from retrieval.language.judge import Comparison, Judge, Verdict
 from .candidates import Candidates
 from .rerank import order_by, pairwise_scores
 
+LMM = "lmm:MODEL[@URL][#N]", "lmm@CRITIC[#N]"
 COUNT, MOST = 6, 20
 ASPECT = "better"
+
+
+class Compares(Protocol):
+    """Gives verdicts on ASPECT: `language.judge.Judge`, `critic.verdicts.CriticJudge`."""
+
+    def compare(self, comparisons: Sequence[Comparison]) -> list[Verdict]: ...
 
 
 class LmmReranker:
     """Puts the first `count` candidates in the order that a model's verdicts give."""
 
-    def __init__(self, name: str, judge: Judge, count: int = COUNT) -> None:
+    def __init__(self, name: str, judge: Compares, count: int = COUNT) -> None:
         self.name, self._judge, self._count = name, judge, count
 
     def rerank(self, candidates: Candidates, k: int) -> Candidates:
@@ -58,19 +67,43 @@ class LmmReranker:
         return candidates.ordered(order, places[order]).noted(self._note(len(pairs), len(read), unread, verdicts))
 
     def _note(self, pairs: int, read: int, unread: int, verdicts: Sequence[Verdict]) -> str:
+        """What was compared, by what it was read, and why there is not more: reasons with their counts."""
         similar = sum(verdict.choices[ASPECT] == 0 for verdict in verdicts)
-        note = f"{self.name}: {read} of {pairs} pairs have a verdict, {similar} of them similar"
+        means = Counter(means for verdict in verdicts for means in verdict.means)
+        told = f" ({', '.join(f'{count} by {name}' for name, count in means.items())})" if means else ""
+        note = f"{self.name}: {read} of {pairs} pairs have a verdict{told}, {similar} of them similar"
         if unread:
             note += f"; {unread} pictures could not be read"
-        problem = next((problem for verdict in verdicts for problem in verdict.problems), None)
-        return f"{note}; {problem}" if problem else note
+        problems = Counter(problem.partition(":")[0] for verdict in verdicts for problem in verdict.problems)
+        note += "".join(f"; {count} answers: {kind}" for kind, count in problems.most_common())
+        first = next((problem for verdict in verdicts for problem in verdict.problems), "")
+        return f"{note} (such as {first})" if ":" in first else note
 
 
-def load_lmm(rest: str, settings: AskSettings) -> LmmReranker:
-    """The re-ranker of `MODEL[@URL][#N]`. Raises BeholderError."""
-    named, hash_mark, number = rest.partition("#")
-    if hash_mark and not (number.isascii() and number.isdecimal() and 2 <= int(number) <= MOST):
-        raise BeholderError(f"lmm compares {number!r} pictures", f"2 to {MOST}", "Example: --rerank lmm:MODEL#6")
+def load_lmm(spec: str, settings: AskSettings) -> LmmReranker:
+    """The re-ranker of `lmm:MODEL[@URL][#N]`, a server that answers in JSON, or `lmm@CRITIC[#N]`, any critic. Raises
+    BeholderError."""
+    kind = spec[len("lmm") : len("lmm") + 1]
+    named, count = _counted(spec[len("lmm") + 1 :])
+    if kind == "@" and named:
+        from retrieval.critic.critic import load_critic
+        from retrieval.critic.questions import RANKED
+        from retrieval.critic.verdicts import CriticJudge
+
+        critic = load_critic(named, settings)
+        return LmmReranker(f"lmm@{critic.name}", CriticJudge(critic, {ASPECT: RANKED}), count)
+    if kind != ":" or not named or named.startswith("hf:"):
+        raise BeholderError(f"there is no re-ranker {spec!r}", " or ".join(LMM), "Example: --rerank lmm@hf:FOLDER")
     client = open_chat(named, settings)
     judge = Judge(client, "ranker", (ASPECT,), "rerank-pair-1")
-    return LmmReranker(f"lmm:{client.config.model}", judge, int(number) if hash_mark else COUNT)
+    return LmmReranker(f"lmm:{client.config.model}", judge, count)
+
+
+def _counted(given: str) -> tuple[str, int]:
+    """What is behind the kind, and how many pictures are compared."""
+    named, hash_mark, number = given.rpartition("#")
+    if not hash_mark:
+        return given, COUNT
+    if not (number.isascii() and number.isdecimal() and 2 <= int(number) <= MOST):
+        raise BeholderError(f"lmm compares {number!r} pictures", f"2 to {MOST}", "Example: --rerank lmm:MODEL#6")
+    return named, int(number)

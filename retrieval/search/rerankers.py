@@ -3,6 +3,7 @@
     rank-mix[:SHARE][@SCORER]   percentiles of relevance and beauty within the candidates, SHARE of beauty (0.5)
     mmr[:SHARE]                 diversity: what is like a better result moves down, SHARE of diversity (0.3)
     lmm:MODEL[@URL][#N]         a model that sees pictures compares the first N (6) in pairs, in both orders
+    lmm@CRITIC[#N]              so does a critic: one in the box, FOLDER, hf:MODEL or llm:MODEL[@URL]
 
 What a re-ranker could not do is a note on the candidates; their order is then what it was.
 """
@@ -13,12 +14,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from indexes.errors import BeholderError
-from retrieval.rewriting.rewriter import RewriteSettings
+from retrieval.language.asking import AskSettings
 
 from .candidates import Candidates, Reranker
 from .rerank import mmr, order_by, rank_mix
 
-SPECS = "rank-mix[:SHARE][@SCORER]", "mmr[:SHARE]", "lmm:MODEL[@URL][#N]"
+SPECS = "rank-mix[:SHARE][@SCORER]", "mmr[:SHARE]", "lmm:MODEL[@URL][#N]", "lmm@CRITIC[#N]"
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,12 @@ class Diverse:
         return candidates.ordered(order, np.linspace(1, 0, len(order)))  # places are all that is left to compare
 
 
-def load_reranker(spec: str, settings: RewriteSettings | None = None) -> Reranker:
+def load_reranker(spec: str, settings: AskSettings | None = None) -> Reranker:
     """The re-ranker of a spec. Raises BeholderError for one that is none or a share outside [0, 1]."""
-    kind, colon, rest = spec.partition(":")
-    if kind == "lmm" and rest:
+    if spec.startswith(("lmm:", "lmm@")):
         from .rerank_lmm import load_lmm
 
-        return load_lmm(rest, settings or RewriteSettings())
+        return load_lmm(spec, settings or AskSettings(timeout_s=30.0))
     kind, _, scorer = spec.partition("@")
     kind, colon, share = kind.partition(":")
     if kind == "rank-mix":

@@ -16,6 +16,7 @@ from indexes.searching.duplicates import search_distinct
 from indexes.searching.search import Index
 from indexes.searching.where import matching_ids
 from retrieval.encoding.encoder import TextEncoder
+from retrieval.language.asking import AskSettings
 
 from .config import SearchConfig
 from .cut_off import cut_offs
@@ -27,6 +28,8 @@ from .rewritten import rewritten
 
 if TYPE_CHECKING:
     from retrieval.rewriting.rewriter import Rewrite, Rewriter
+
+    from .candidates import Reranker
 
 __all__ = ["Searcher", "check_encoder", "load_text_encoder", "open_searcher", "picture_folder"]
 
@@ -47,6 +50,8 @@ class Searcher:
         self.encoder = QueryEncoder(index, encoder, model=model, device=device)
         self._filter: tuple[str, NDArray[np.int64]] | None = None
         self._rewriters: dict[str, Rewriter] = {}
+        self._rerankers: dict[str, Reranker] = {}
+        self._device = device
 
     def search(self, queries: Sequence[Query | str], config: SearchConfig | None = None) -> list[Answer]:
         """An answer to each query: its k best pictures, best first; fewer where the index holds fewer or the
@@ -70,6 +75,14 @@ class Searcher:
         if spec not in self._rewriters:
             self._rewriters[spec] = load_rewriter(spec, encoder=self.encoder.text_encoder())
         return self._rewriters[spec]
+
+    def reranker(self, spec: str) -> "Reranker":
+        """The re-ranker of a spec, and kept: one that looks has a model to load, or a server to get to know."""
+        from .rerankers import load_reranker
+
+        if spec not in self._rerankers:
+            self._rerankers[spec] = load_reranker(spec, AskSettings(device=self._device, timeout_s=30.0))
+        return self._rerankers[spec]
 
     def matching(self, where: str) -> NDArray[np.int64]:
         """The ids of pictures for which a condition holds, rising; the last condition's are kept."""
@@ -145,9 +158,7 @@ class Searcher:
         return found
 
     def _reranked(self, queries: Sequence[Query], found: Sequence[Hits], config: SearchConfig) -> list[Hits]:
-        from .rerankers import load_reranker
-
-        chain, root = [load_reranker(spec) for spec in config.rerank], picture_folder(self.index)
+        chain, root = [self.reranker(spec) for spec in config.rerank], picture_folder(self.index)
         return [
             reranked(self.index, query, one, chain, root, config.k) if len(one.ids) else one
             for query, one in zip(queries, found, strict=True)

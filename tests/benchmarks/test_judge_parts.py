@@ -116,6 +116,9 @@ def test_a_judge_of_the_rewriters_family_is_warned_about(tmp_path: Path) -> None
         ("llm:gpt-4o@http://127.0.0.1:1/v1#k-list", ()),
         (f"file:{table}", ()),
         ("none", ("lmm:gpt-4o@http://127.0.0.1:1/v1#4",)),
+        ("none", ("lmm@llm:gpt-4o@http://127.0.0.1:1/v1#4",)),
+        ("none", ("lmm@hf:openai/gpt-9#4",)),
+        ("none", ("lmm@models/gpt-9#4",)),
     ):
         found = kinship(judge, {"A": ("none", ()), "B": settings})
         assert len(found) == 1

@@ -110,6 +110,19 @@ def likely(body: dict[str, Any], grey: list[float]) -> dict[str, Any]:
     return said_likely([best, *(["cellent"] if best == "Ex" else []), "."], 0, shares, body)
 
 
+def compared(body: dict[str, Any]) -> float:
+    """By how much a critic that looks prefers the first of two rows, each shown as a picture, in the aspect asked."""
+    from looks import seen
+
+    text, *shown = body["messages"][-1]["content"]
+    asked = text["text"]
+    query = json.loads(re.search(r'for the query ("(?:[^"\\\\]|\\\\.)*")', asked)[1]) if "query" in asked else ""
+    words = {"what was asked": "accuracy", "looks better": "aesthetics"}
+    aspect = next((name for part, name in words.items() if part in asked), "diversity")
+    first, second = (seen(base64.b64decode(one["image_url"]["url"].partition(",")[2]), query)[0] for one in shown)
+    return max(-9.0, min(9.0, first[aspect] - second[aspect]))
+
+
 def said_likely(tokens: list[str], place: int, shares: dict[str, float], body: dict[str, Any]) -> dict[str, Any]:
     """A completion of tokens, each sure of itself but the one at `place`."""
     content = []
@@ -125,7 +138,8 @@ def said_likely(tokens: list[str], place: int, shares: dict[str, float], body: d
 
 def draw(body: dict[str, Any]) -> float:
     """In [0, 1), the same for the same question."""
-    asked = json.dumps(body["messages"][1], sort_keys=True).encode()
+    first = next(one for one in body["messages"] if one["role"] == "user")
+    asked = json.dumps(first, sort_keys=True).encode()
     return int(hashlib.sha256(asked).hexdigest()[:8], 16) / 2**32
 
 
@@ -216,6 +230,34 @@ class Handler(BaseHTTPRequestHandler):
             self.reply(200, likely(body, [mean_grey(one["image_url"]["url"]) for one in shown]))
         else:
             self.model_sees(body, before)
+
+    def model_compares(self, body: Any, before: int) -> None:
+        """Rows, with log-probabilities and a liking of 2 nats for the first place."""
+        first = 1 / (1 + math.exp(-compared(body) - 2))
+        side = " first" if first > 0.5 else " second"
+        self.reply(200, said_likely(["The", side, " one."], 1, {" first": first, " second": 1 - first}, body))
+
+    def model_compares_in_words(self, body: Any, before: int) -> None:
+        if "logprobs" in body:
+            self.refuse(400, "logprobs is not supported")
+        else:
+            self.reply(200, said("The first one." if compared(body) > 0 else "The second one."))
+
+    def model_compares_upwards(self, body: Any, before: int) -> None:
+        self.reply(200, said("The first one."))
+
+    def model_compares_troubled(self, body: Any, before: int) -> None:
+        fate = draw(body)
+        if fate < 0.1:
+            self.reply(200, said(None, refusal="I will not."))
+        elif fate < 0.2:
+            self.reply(200, said("I'm sorry, but I cannot compare the first picture."))
+        elif fate < 0.3:
+            self.reply(200, said("the the the the the the"))
+        elif fate < 0.35:
+            time.sleep(30)
+        else:
+            self.reply(200, said("The first one." if compared(body) > 0 else "The second one."))
 
     def model_likely_few(self, body: Any, before: int) -> None:
         if body.get("top_logprobs", 0) > 5:

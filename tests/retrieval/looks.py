@@ -17,6 +17,8 @@ COLOURS = "red", "green", "blue"
 def rows_of(png: bytes) -> list[NDArray[np.float64]]:
     """Of each row of a sheet the mean colour of its pictures (K, 3)."""
     page = np.asarray(Image.open(io.BytesIO(png)).convert("RGB"), np.float64)
+    if len(page) < TILE:  # a picture alone
+        return [page.mean((0, 1))[None]]
     rows = 2 if len(page) > 2 * TILE else 1
     found = []
     for place in range(rows):

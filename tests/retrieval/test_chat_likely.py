@@ -92,10 +92,10 @@ def test_a_served_critic_rates_by_expectation_and_sees_past_its_liking_for_a_pla
     assert math.isnan(rated[3].value)
     bright, dark = critic.compare([(BRIGHT, DARK), (DARK, BRIGHT)])
     assert (bright.choice, dark.choice) == ("first", "second")
-    assert bright.by == pytest.approx(1.0)  # its liking of 1.5 nats cancels
+    assert bright.nats == pytest.approx((1.0 - 1.5, 1.0 + 1.5))  # its liking of 1.5 nats cancels
     assert bright.shown == ("second", "second")  # and can be seen
     assert critic.compare([(DARK, DARK)])[0].choice is None
-    assert told([bright, dark]) == "2 by log-probabilities"
+    assert told(one.means for one in (bright, dark)) == "2 by log-probabilities"
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_by_words_both_orders_must_agree(chat_server: str) -> None:
     found = critic.compare([(BRIGHT, DARK), (DARK, DARK)])
     assert [one.choice for one in found] == ["first", None]
     assert [one.shown for one in found] == [("first", "second"), ("second", "second")]
-    assert told([*found, *critic.ratings([BRIGHT])]) == "3 by words"
+    assert told(one.means for one in (*found, *critic.ratings([BRIGHT]))) == "3 by words"
     assert critic.rate([BRIGHT, DARK]) == [4, 1]
 
 

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from indexes.errors import BeholderError
+from retrieval.language.asking import AskSettings
 from retrieval.language.chat import ChatClient, ChatConfig
 from retrieval.language.judge import ASPECTS, KINDS, Choice, Comparison, Judge, merged
 from retrieval.language.judge_sheet import CAPTION, GAP, GREY, sheet
-from retrieval.rewriting.rewriter import RewriteSettings
 from retrieval.search.candidates import Candidates
 from retrieval.search.rerank_lmm import load_lmm
 
@@ -134,7 +134,7 @@ def candidates(shades: list[int], picture: Any = None) -> Candidates:
 
 
 def lmm(url: str, model: str, count: int) -> Any:
-    return load_lmm(f"{model}@{url}#{count}", RewriteSettings(cache=None))
+    return load_lmm(f"lmm:{model}@{url}#{count}", AskSettings(cache=None, timeout_s=20))
 
 
 def test_pictures_are_put_in_the_order_of_the_verdicts(chat_server: str) -> None:
