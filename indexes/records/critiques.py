@@ -40,26 +40,34 @@ SCHEMA: Any = pa.schema([(one.name, pa.string()) for one in fields(Critique)])
 
 def read_critiques(folder: Path) -> list[Critique]:
     """The texts of an INDEX; [] where it has none. Raises FormatError for a file that is cut or of another kind."""
-    return _read(folder, None)
+    return [Critique(**row) for row in _rows(folder)]
 
 
 def critiques_of(folder: Path, sha256: str) -> list[Critique]:
     """The texts of one picture. Raises as `read_critiques`."""
-    return _read(folder, [("sha256", "=", sha256)])
+    return [Critique(**row) for row in _rows(folder, filters=[("sha256", "=", sha256)])]
 
 
-def _read(folder: Path, filters: Any) -> list[Critique]:
+def asked_of(folder: Path) -> list[str]:
+    """What critics were asked of an INDEX's pictures, each once, by name; [] where it has no texts. Raises as
+    `read_critiques`."""
+    return sorted({row["asked"] for row in _rows(folder, columns=["asked"])})
+
+
+def _rows(folder: Path, **read: Any) -> list[dict[str, Any]]:
     path = folder / FILE
     if not path.exists():
         return []
     try:
-        table = pq.read_table(str(path), filters=filters)
+        table = pq.read_table(str(path), **read)
     except (pa.ArrowException, OSError) as error:
         raise FormatError(f"{path} cannot be read ({error})", "texts of critics", "Delete it; ask again.") from error
-    wrong = (table.schema.metadata or {}).get(b"beholder") != KIND or table.schema.names != SCHEMA.names
+    names = read.get("columns", SCHEMA.names)
+    wrong = (table.schema.metadata or {}).get(b"beholder") != KIND or table.schema.names != names
     if wrong or any(column.null_count or column.type != pa.string() for column in table.columns):
         raise FormatError(f"{path} is of another kind", KIND.decode(), "Delete it, or install a newer version.")
-    return [Critique(**row) for row in table.to_pylist()]
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def write_critiques(folder: Path, new: Iterable[Critique]) -> None:

@@ -95,6 +95,13 @@ class Scores:
                 items = items.append_column(column, pa.array(values, from_pandas=True))  # NaN becomes null
         return items
 
+    def columns(self, taken: Sequence[str]) -> list[str]:
+        """The names that `with_columns` gives to the scores where the items have columns of the names `taken`."""
+        names = list(taken)
+        for record in self.manifest.scores:
+            names += _columns(record, names)
+        return names[len(taken) :]
+
 
 def _columns(record: ScoreRecord, taken: Sequence[str]) -> tuple[str, str]:
     lower = {name.lower() for name in taken}  # SQL does not tell cases apart

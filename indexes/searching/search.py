@@ -212,6 +212,11 @@ class Index:
         """Items that `items` gave, with the columns of scores that `items_table` has; not those of critics."""
         return self._scores.with_columns(items)
 
+    def columns(self) -> dict[str, str]:
+        """The columns of `items_table`, name -> type, without reading any picture's; those of critics aside."""
+        schema = self.items(self.live_ids()[:0]).schema
+        return {one.name: str(one.type) for one in schema} | dict.fromkeys(self._scores.columns(schema.names), "float")
+
     def _joined(self, tables: list[Any]) -> Any:
         """One table; a column that some lack is null there."""
         try:

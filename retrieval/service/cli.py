@@ -21,7 +21,7 @@ def serve(
         list[str] | None, typer.Option(help="Origin whose web pages may ask, https://example.org (repeatable).")
     ] = None,
     model: Annotated[str | None, typer.Option(help="Encoder of queries, where not the index's own.")] = None,
-    device: Annotated[str, typer.Option(help="Of the encoder: cpu, cuda, cuda:N or mps.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Of the encoder and the critic: cpu, cuda, cuda:N or mps.")] = "cpu",
     index_device: Annotated[str, typer.Option(help="Of the indexes: cpu, cuda (all GPUs) or cuda:N.")] = "cpu",
     preload: Annotated[bool, typer.Option("--preload", help="Load encoders at once, not with the first text.")] = False,
     rewrite: Annotated[
@@ -31,6 +31,10 @@ def serve(
         list[str] | None,
         typer.Option(help="Re-ranker that clients may ask for, as --rewrite (repeatable)."),
     ] = None,
+    critic: Annotated[
+        str | None, typer.Option(help="Critic that visitors may ask about a picture: as --critic of `critique`.")
+    ] = None,
+    critic_waiting: Annotated[int, typer.Option(help="Questions that may wait for the critic.")] = 8,
     votes: Annotated[Path, typer.Option(help="File that votes are added to.")] = Path("beholder-votes.jsonl"),
     fetch_from: Annotated[
         list[str] | None, typer.Option(help="Host that pictures may be fetched from (repeatable); else none is.")
@@ -54,6 +58,8 @@ def serve(
     """Serve indexes over HTTP, with a page at /. Only this machine can reach it unless --host says otherwise.
 
     Example: beholder serve pictures.index
+
+    Example: beholder serve pictures.index --critic llm:qwen2.5vl@http://localhost:11434/v1
 
     Example: BEHOLDER_TOKEN=... beholder serve family=pictures.index art.index --host 0.0.0.0 --port 8080
     """
@@ -80,6 +86,8 @@ def serve(
         mmap=mmap,
         rewriters=tuple(named_spec(given) for given in rewrite or ()),
         rerankers=tuple(named_spec(given) for given in rerank or ()),
+        critic=critic,
+        critic_waiting=critic_waiting,
         fetch_from=tuple(fetch_from or ()),
         follow_links=follow_links,
         watch_s=watch,
@@ -95,6 +103,9 @@ def serve(
     if config.token is None and not config.loopback:
         note = f"note: whoever reaches {host} may search, see the pictures and vote; BEHOLDER_TOKEN asks for a token"
         typer.echo(note, err=True)
+    if config.critic is not None:
+        named = config.critic.partition("@")[0]
+        typer.echo(f"note: visitors may ask {named}; a model here is loaded with the first question", err=True)
     from .lean_arrow import make_arrow_lean
 
     make_arrow_lean()

@@ -31,11 +31,13 @@ class ServeConfig:
     mmap: bool | None = None  # as load_index
     rewriters: tuple[tuple[str, str], ...] = ()  # (name, spec) that clients may ask for beside none and template
     rerankers: tuple[tuple[str, str], ...] = ()  # (name, spec) that clients may ask for beside RERANKERS
+    critic: str | None = None  # spec of a critic that visitors may ask about pictures; None: only kept texts are told
+    critic_waiting: int = 8  # questions that may wait for it; more get 503
     fetch_from: tuple[str, ...] = ()  # host names that pictures may be fetched from; none: no URL is fetched
     follow_links: bool = False  # show pictures that are links to outside the source's folder
     watch_s: float = 2.0  # seconds between looks at the manifests for a changed index; 0: only on SIGHUP
     timeout_s: float = 10.0  # for a query's answer
-    slow_timeout_s: float = 120.0  # where a language model rewrites or re-ranks
+    slow_timeout_s: float = 120.0  # where a language model rewrites or re-ranks, or a critic looks
     drain_s: float = 30.0  # at the end, for requests that are being answered
     waiting: int = 256  # requests that may wait per index and lane; more get 503
     batch: int = 64  # requests worked on together
@@ -59,6 +61,7 @@ class ServeConfig:
             wrong.append("a token that is short or not plain text (8 printable ASCII characters or more)")
         least = {"timeout_s": 0.01, "slow_timeout_s": 0.01, "drain_s": 0, "watch_s": 0, "waiting": 1, "batch": 1}
         least |= {"max_k": 1, "max_parts": 1, "max_text": 1, "max_picture_mb": 0.001, "max_pixels": 1, "cache_mb": 0}
+        least |= {"critic_waiting": 1}
         low = {name: bound for name, bound in least.items() if getattr(self, name) < bound}
         wrong += [f"{name} {getattr(self, name)} (at least {bound:g})" for name, bound in low.items()]
         for kind, pairs in (("rewriter", self.rewriters), ("re-ranker", self.rerankers)):

@@ -34,6 +34,10 @@ class Metrics:
         self._waiting = Gauge("beholder_waiting", "Requests that wait now.", ["index", "lane"], **own)
         self._reloads = Counter("beholder_reloads", "Changed indexes opened, or not.", ["index", "outcome"], **own)
         self._fallbacks = Counter("beholder_rewrite_fallbacks", "Rewrites not used, by reason.", ["reason"], **own)
+        told = "Answers of the critic: said, kept from before, or none that is usable."
+        self._critiques = Counter("beholder_critiques", told, ["outcome"], **own)
+        self._unsaid = Counter("beholder_critique_fallbacks", "Critiques without words, by reason.", ["reason"], **own)
+        self._critic_waiting = Gauge("beholder_critic_waiting", "Questions that the critic has not answered.", **own)
 
     def observe_request(self, route: str, status: int, seconds: float) -> None:
         self._requests.labels(route, str(status)).inc()
@@ -63,6 +67,14 @@ class Metrics:
 
     def count_fallback(self, reason: str) -> None:
         self._fallbacks.labels(reason).inc()
+
+    def count_critique(self, outcome: str, reason: str = "") -> None:
+        self._critiques.labels(outcome).inc()
+        if reason:
+            self._unsaid.labels(reason).inc()
+
+    def watch_critic(self, length: Callable[[], int]) -> None:
+        self._critic_waiting.set_function(length)
 
     def text(self) -> bytes:
         return generate_latest(self.registry)

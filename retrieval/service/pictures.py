@@ -52,7 +52,7 @@ class PictureStore:
 
     def picture(self, uri: str, sha256: str) -> Shown:
         """The picture as it was embedded, or as JPEG where browsers do not know its format. Raises NotShown."""
-        content = self._content(uri, sha256)
+        content = self.embedded(uri, sha256)
         kind = self._format(content)
         if kind in SHOWN:
             return Shown(content, SHOWN[kind])
@@ -66,7 +66,7 @@ class PictureStore:
             if kept is not None:
                 self._thumbnails.move_to_end((sha256, height))
                 return Shown(kept, "image/jpeg")
-        made = self._jpeg(self._content(uri, sha256), height)
+        made = self._jpeg(self.embedded(uri, sha256), height)
         with self._lock:
             if (sha256, height) not in self._thumbnails:
                 self._thumbnails[sha256, height] = made
@@ -75,7 +75,8 @@ class PictureStore:
                 self._held -= len(self._thumbnails.popitem(last=False)[1])
         return Shown(made, "image/jpeg")
 
-    def _content(self, uri: str, sha256: str) -> bytes:
+    def embedded(self, uri: str, sha256: str) -> bytes:
+        """The file, with the bytes that were embedded. Raises NotShown."""
         content = self._read(uri)
         if content is None:
             raise NotShown("the picture's file is gone, cannot be read, or lies outside of its source's folder")

@@ -14,11 +14,13 @@ from fastapi import FastAPI
 from starlette.middleware.cors import CORSMiddleware
 
 from indexes.errors import BeholderError
+from retrieval.critic.critic import CriticSettings, load_critic
 from retrieval.rewriting.rewrite import load_rewriter
 from retrieval.search.rerankers import load_reranker
 from retrieval.votes import VoteBook
 
 from .config import ServeConfig
+from .critic_desk import CriticDesk
 from .critique import critique_router
 from .errors import Hidden
 from .gate import Application, Gate
@@ -28,6 +30,7 @@ from .page import page_router
 from .requests import Reader
 from .served_index import ServedIndex
 from .service import Service, make_application
+from .state import state_router
 from .taste import taste_router
 
 LOG = logging.getLogger("beholder.service")
@@ -42,13 +45,27 @@ def open_service(config: ServeConfig) -> Service:
         if not spec.startswith("hf:"):  # a model is loaded when it is first asked for
             load_rewriter(spec)
     metrics = Metrics()
+    desk = None if config.critic is None else _desk(config.critic, config, metrics)
     indexes = {name: ServedIndex(name, folder, config, metrics) for name, folder in config.indexes}
     if config.preload:
         for served in indexes.values():
             served.preload()
     roots = [(f"pictures of {name}", served.opened.pictures.root) for name, served in indexes.items()]
-    hidden = Hidden([*config.indexes, *roots], [*config.rewriters, *config.rerankers])
-    return Service(config, indexes, metrics, Reader(config), hidden)
+    critics = [] if desk is None or config.critic is None else [(desk.name, config.critic)]
+    hidden = Hidden([*config.indexes, *roots], [*config.rewriters, *config.rerankers, *critics])
+    return Service(config, indexes, metrics, Reader(config), hidden, desk)
+
+
+def _desk(spec: str, config: ServeConfig, metrics: Metrics) -> CriticDesk:
+    """The critic of a spec, loaded with the first question. Raises BeholderError for a spec that is none."""
+    settings = CriticSettings(device=config.device, timeout_s=config.slow_timeout_s)
+    return CriticDesk(
+        load_critic(spec, settings),
+        metrics,
+        timeout_s=config.slow_timeout_s,
+        most_waiting=config.critic_waiting,
+        at_once=settings.concurrency,
+    )
 
 
 def application(service: Service, votes: Path, started: Callable[[], None] = lambda: None) -> Application:
@@ -63,6 +80,7 @@ def application(service: Service, votes: Path, started: Callable[[], None] = lam
         await asyncio.to_thread(service.close)
 
     routers = [
+        state_router(service),
         critique_router(service),
         knn_router(service),
         taste_router(service.find, VoteBook(votes)),

@@ -104,10 +104,8 @@ class ServedIndex:
             cache_bytes=int(self._config.cache_mb * 1e6),
             follow_links=self._config.follow_links,
         )
-        schema = index.items(index.live_ids()[:0]).schema
-        columns = {field.name: str(field.type) for field in schema}
         self._metrics.set_pictures(self.name, len(index))
-        return Opened(index, searcher, pictures, columns, seen)
+        return Opened(index, searcher, pictures, index.columns(), seen)
 
     def preload(self) -> None:
         """Loads the encoder of texts. Raises BeholderError where it does not belong to the index."""

@@ -1,6 +1,6 @@
 """The service: routes that parse, ask and answer. What they ask of lives elsewhere: served_index.py searches,
-requests.py reads bodies, pictures.py reads pictures, gate.py keeps the door, knn_service.py
-speaks clip-retrieval's dialect, taste.py and page.py are the page's.
+requests.py reads bodies, pictures.py reads pictures, gate.py keeps the door, state.py says how it is, critique.py what
+critics say, knn_service.py speaks clip-retrieval's dialect, taste.py and page.py are the page's.
 """
 
 import asyncio
@@ -23,6 +23,7 @@ from retrieval.search.query import Part, Query
 from retrieval.search.results import Answer, Result
 
 from .config import ServeConfig
+from .critic_desk import CriticDesk
 from .errors import Hidden, NotThere, handlers, json_response
 from .metrics import Metrics
 from .pictures import NotShown
@@ -43,6 +44,7 @@ class Service:
     metrics: Metrics
     reader: Reader
     hidden: Hidden
+    critic: CriticDesk | None = None
     ready: bool = True
     _threads: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(PICTURE_THREADS, "pictures"))
 
@@ -81,6 +83,8 @@ class Service:
         self.ready = False
         for served in self.indexes.values():
             served.close()
+        if self.critic is not None:
+            self.critic.close(self.config.drain_s)
         self._threads.shutdown()
 
 
@@ -143,7 +147,7 @@ def search_router(service: Service) -> APIRouter:
     async def search_words(
         request: Request, q: str, k: int = 10, index: str | None = None, where: str | None = None, offset: int = 0
     ) -> Response:
-        _check_known(request, {"q", "k", "index", "where", "offset"})
+        check_known(request, {"q", "k", "index", "where", "offset"})
         served = service.index(index)
         config = service.reader.config({"k": k, "where": where}, offset=max(offset, 0))
         answer = await served.search(service.reader.query(q), config)
@@ -153,7 +157,7 @@ def search_router(service: Service) -> APIRouter:
     async def similar(
         request: Request, id: int, k: int = 10, index: str | None = None, where: str | None = None
     ) -> Response:
-        _check_known(request, {"id", "k", "index", "where"})
+        check_known(request, {"id", "k", "index", "where"})
         served = service.index(index)
         item_of(served, id)
         answer = await served.search(Query((Part("like", id),)), service.reader.config({"k": k, "where": where}))
@@ -168,7 +172,7 @@ def search_router(service: Service) -> APIRouter:
     return router
 
 
-def _check_known(request: Request, known: set[str]) -> None:
+def check_known(request: Request, known: set[str]) -> None:
     """Raises BeholderError for a setting that a GET does not take: left out silently, it would seem to work."""
     strange = sorted(set(request.query_params) - known)
     if strange:
@@ -219,41 +223,6 @@ def item_router(service: Service) -> APIRouter:
     return router
 
 
-def state_router(service: Service) -> APIRouter:
-    """/health, /ready, /metrics, /info."""
-    router = APIRouter(tags=["state"])
-
-    @router.get("/health", summary="Whether the process answers")
-    async def health() -> Response:
-        return json_response({"status": "ok"})
-
-    @router.get("/ready", summary="Whether searches are answered")
-    async def ready() -> Response:
-        if not service.ready:
-            return json_response({"error": "the service is ending"}, 503, {"retry-after": "1"})
-        return json_response({"status": "ready", "indexes": list(service.indexes)})
-
-    @router.get("/metrics", summary="Counts, in Prometheus' format", response_class=Response)
-    async def metrics() -> Response:
-        return Response(service.metrics.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
-
-    @router.get("/info", summary="The indexes, their columns and scorers, and what may be asked for")
-    async def info() -> Response:
-        limits = ("max_k", "max_parts", "max_text", "max_picture_bytes", "max_pixels")
-        return json_response(
-            {
-                "version": version("beholder"),
-                "indexes": [_described(served) for served in service.indexes.values()],
-                "rewriters": service.reader.rewriters,
-                "rerankers": service.reader.rerankers,
-                "fetches_urls": bool(service.config.fetch_from),
-                "limits": {name: getattr(service.config, name) for name in limits},
-            }
-        )
-
-    return router
-
-
 def item_of(served: ServedIndex, id: int) -> dict[str, Any]:
     """A picture's row of the items. Raises NotThere for an id that no picture has."""
     if not 0 <= id < 2**63:
@@ -265,32 +234,6 @@ def item_of(served: ServedIndex, id: int) -> dict[str, Any]:
     except BeholderError as error:
         raise NotThere(f"there is no picture {id} in {served.name}") from error
     return row
-
-
-def _described(served: ServedIndex) -> dict[str, Any]:
-    opened = served.opened
-    manifest = opened.index.manifest
-    return {
-        "name": served.name,
-        "count": len(opened.index),
-        "encoder": _without_folder(manifest.encoder.name),
-        "image_fingerprint": manifest.encoder.image_fingerprint,
-        "text_fingerprint": manifest.encoder.text_fingerprint,
-        "dimension": manifest.dimension,
-        "factory": manifest.factory,
-        "columns": opened.columns,
-        "scorers": [
-            {"name": one.name, "card": one.card, "default": one.default, "in_index": one.in_index}
-            for one in manifest.scores
-        ],
-        "beauty": manifest.spread is not None,
-        "calibrated": manifest.calibration is not None,
-    }
-
-
-def _without_folder(encoder: str) -> str:
-    """An encoder's name; of a model in a folder of this machine the folder's own name."""
-    return encoder if encoder.startswith("hf-hub:") else encoder.replace("\\", "/").rstrip("/").rpartition("/")[2]
 
 
 def _schema(model: Any) -> dict[str, Any]:
@@ -323,6 +266,6 @@ def make_application(
         redoc_url=None,
         lifespan=lifespan,
     )
-    for router in [search_router(service), item_router(service), state_router(service), *routers]:
+    for router in [search_router(service), item_router(service), *routers]:
         app.include_router(router)
     return app
