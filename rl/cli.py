@@ -21,7 +21,7 @@ from .compare_cli import compare
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
-    help="Train encoders (`pretrain`, from captions) and scorers (`scorer`, from people's scores).",
+    help="Train encoders (`train`, on preferences; `pretrain`, on captions), scorers, rewriters and critics.",
 )
 
 
@@ -36,7 +36,7 @@ app.add_typer(critic_app, name="critic")
 
 @app.callback()
 def align() -> None:
-    """Train encoders and scorers."""
+    """Train encoders, scorers, rewriters and critics."""
 
 
 @app.command()

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,26 @@ def test_every_verb_is_in_the_manual_and_no_other() -> None:
     named = set(re.findall(r"\bbeholder ([a-z]+)\b", quoted))
     assert set(VERBS) <= named
     assert named <= set(VERBS)
+
+
+def test_every_command_is_in_the_guide_to_the_command_line() -> None:
+    """By its last word, in backticks or in a block: `align rewriter start`, `sft`, ..."""
+    import typer
+
+    from retrieval.__main__ import app
+
+    def last_words(command: Any, name: str = "") -> list[str]:
+        if not hasattr(command, "list_commands"):
+            return [name]
+        context = typer.Context(command)
+        names = command.list_commands(context)
+        return [word for one in names for word in last_words(command.get_command(context, one), one)]
+
+    guide = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
+    said = set(re.findall(r"[a-z]+", " ".join(re.findall(r"`[^`\n]+`|^beholder .*$", guide, re.M))))
+    found = last_words(typer.main.get_command(app))
+    assert len(found) > 50
+    assert set(found) <= said
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.relative_to(ROOT).as_posix())

@@ -1,6 +1,7 @@
 """`align critic data`: options -> conversations from one source -> a file."""
 
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -72,6 +73,12 @@ def data(
             "Example: --grounded",
         )
     started = time.monotonic()
+    table = next((one for one in given[1:] if isinstance(one, Path)), None)
+    if table is not None and split == "train":
+        from benchmarks.tables.terms import refuse_training
+
+        # Of choices the terms are those of the pictures, which are listed beside them.
+        refuse_training(table.with_name("items.tsv") if table == from_pairs else table, split)
     if grounded:
         from .grounded import KINDS
         from .grounded_data import GroundedConfig, make_grounded
@@ -143,7 +150,7 @@ def _critiques(
 def _titles(
     table: Path, writers: Any, root: Path, licence: str, agree: int, split: str, limit: int
 ) -> "tuple[dict[str, Any], Written]":
-    from benchmarks.tables.evaluation import evaluation_pictures
+    from benchmarks.tables.evaluation import refuse_evaluation
     from benchmarks.tables.judgements import read_tsv
     from indexes.records.manifest import sha256_file
     from retrieval.progress import progress_line
@@ -162,9 +169,8 @@ def _titles(
         if name is None:
             raise BeholderError(f"{table} is not under {root}", "pictures under --data", "Name their folder by --data.")
         paintings.append(Painting(name.as_posix(), row["title"], row["artist"], split, sha256_file(path)))
-    held = sum(one.sha256 in evaluation_pictures() for one in paintings)
-    if split == "train" and held:
-        raise BeholderError(f"{held} pictures are kept for evaluation", "training pictures only", "Choose a split.")
+    if split == "train":
+        refuse_evaluation((one.picture, one.sha256) for one in paintings)
     with progress_line("questions") as progress:
         made = from_titles(
             paintings, writers, source=table.parent.name, licence=licence or _licence(table), agree=agree,
@@ -216,7 +222,10 @@ def _write(out: Path, made: "Sequence[Conversation]", origin: dict[str, Any], de
         raise ConditionFailed("no conversation could be made", "one at least", "See what was left out, above.")
     kept, torn = split_by_picture(made, dev_share) if all(one.split == "train" for one in made) else (list(made), 0)
     count = write_conversations(out, kept, origin)
-    print(f"{out}: {count} conversations about {len({path for one in kept for path in one.pictures})} pictures")
+    splits = Counter(one.split for one in kept)
+    told = ", ".join(f"{name} {number}" for name, number in sorted(splits.items(), reverse=True))
+    about = len({path for one in kept for path in one.pictures})
+    print(f"{out}: {count} conversations about {about} pictures ({told})")
     if torn:
         print(f"left out: {torn} with pictures of both splits")
 

@@ -1,0 +1,90 @@
+"""The guide to critics runs from its first command to its last, as a reader types them, on the critic in the box."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from retrieval.critic.conversation_readers import read_llava
+from tests.test_docs import ROOT, beholder, blocks, commands
+
+GUIDE = ROOT / "docs" / "critics.md"
+WRITTEN = ROOT / "docs" / "critiques.json"
+SAMPLES = ROOT / "retrieval" / "samples"
+CRITIC = ROOT / "retrieval" / "models" / "beholder-mini-critic" / "config.json"
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder that looks like the root of the repository; fewer samples are quicker to embed."""
+    mine = tmp_path / "retrieval" / "samples"
+    mine.mkdir(parents=True)
+    named = {row["image"] for row in json.loads(WRITTEN.read_bytes())}
+    for path in [*sorted(SAMPLES.glob("*.jpg"))[::10], *(SAMPLES / name for name in named), SAMPLES / "SOURCES.tsv"]:
+        shutil.copy(path, mine / path.name)
+    (tmp_path / "docs").mkdir()
+    for name in ("queries.txt", "critiques.json"):
+        shutil.copy(ROOT / "docs" / name, tmp_path / "docs")
+    return tmp_path
+
+
+@pytest.mark.skipif(not CRITIC.is_file(), reason="beholder-mini-critic is not in the box")
+def test_the_guide_to_critics_runs(place: Path) -> None:
+    lines = commands(GUIDE)
+    assert len(lines) >= 12
+    done: dict[str, subprocess.CompletedProcess[str]] = {}
+    for line in lines:
+        done[line] = one = beholder(shlex.split(line)[1:], place)
+        judged = line.startswith("beholder bench judge")  # exit 1 where the judge is unfit, as the guide says
+        assert one.returncode in ((0, 1) if judged else (0,)), f"{line}\n{one.stderr}"
+        assert one.stdout, f"{line} says nothing"
+
+    def told(start: str) -> str:
+        return next(one.stdout for line, one in done.items() if line.startswith(f"beholder {start}"))
+
+    first = told("critique retrieval/samples").splitlines()
+    assert len(first) == 3  # the file, what is said, and apart from it what is measured
+    assert first[2].strip().startswith("measured: brightness")
+    assert "train 19, dev 5" in told("align critic data")
+    assert json.loads((place / "runs/critic/model/critic.json").read_bytes())["base"] == "beholder-mini-critic"
+    log = [json.loads(line) for line in (place / "runs/critic/sft/log.jsonl").read_text().splitlines()]
+    losses = [line["loss"] for line in log if "loss" in line]
+    assert losses[-1] < losses[0]
+    assert (place / "judged.html").is_file()
+    info = beholder(["index", "info", "scored.index", "--json"], place)
+    assert "critic:" in info.stdout
+
+
+def test_every_critique_that_was_written_is_of_a_picture_in_the_box() -> None:
+    read = read_llava(WRITTEN, pictures=SAMPLES)
+    assert len(read.conversations) == 24
+    assert not read.problems
+
+
+def test_the_record_that_the_guide_shows_is_in_the_file() -> None:
+    (shown,) = blocks(GUIDE, "json")
+    assert json.loads(shown) in json.loads(WRITTEN.read_bytes())
+
+
+def test_options_of_commands_that_are_not_run_exist() -> None:
+    """Training on people's choices, the service and the measuring stand in blocks that no test runs."""
+    from retrieval.__main__ import app
+
+    runner = CliRunner()
+    lines = [line for block in blocks(GUIDE, "bash") for line in block.splitlines()]
+    lines += re.findall(r"^\$ (beholder .*)$", GUIDE.read_text(encoding="utf-8"), re.M)
+    assert len(lines) > 7
+    for line in lines:
+        words = shlex.split(line)[1:]
+        verb: list[str] = []
+        told = ""
+        while "COMMAND" in told or not verb:
+            verb.append(words[len(verb)])
+            told = runner.invoke(app, [*verb, "--help"], env={**os.environ, "COLUMNS": "200"}).output
+        assert all(word in told for word in words if word.startswith("--")), line
