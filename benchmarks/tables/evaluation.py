@@ -5,11 +5,12 @@ made again by `python -m benchmarks.tables.evaluation DATA`.
 """
 
 import sys
+from collections.abc import Iterable
 from functools import cache
 from importlib import resources
 from pathlib import Path
 
-from indexes.errors import FormatError
+from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_file
 
 from .judgements import read_tsv
@@ -34,6 +35,15 @@ def evaluation_pictures() -> frozenset[str]:
     """sha256 (hex) of every picture of the shipped list."""
     text = resources.files(__package__).joinpath(FILE).read_text(encoding="ascii")
     return read_hashes(text, FILE)
+
+
+def refuse_evaluation(named: Iterable[tuple[str, str]]) -> None:
+    """Raises BeholderError where pictures to train on, (name, sha256), are kept for evaluation."""
+    held = [name for name, sha256 in named if sha256 in evaluation_pictures()]
+    if held:
+        raise BeholderError(
+            f"{len(held)} pictures to train on are kept for evaluation (first: {held[0]})", "training pictures only"
+        )
 
 
 def read_hashes(text: str, name: str) -> frozenset[str]:

@@ -17,6 +17,7 @@ RESEARCH = "research use"
 BATH = 'non-commercial research ("data mining", or other "fair dealing")'
 COCO = "annotations CC BY 4.0; pictures under their Flickr licences"
 FLICKR = "non-commercial research and education"
+AESBENCH = "non-commercial, on request; no training"
 SOURCE_REPOSITORY = "none stated; research use"
 LARGEST = 64 << 20  # bytes: larger tables are not digested, none that is known by content comes near
 
@@ -96,6 +97,21 @@ TABLES = {
         "Xu et al., NeurIPS 2023",
         sha256="1dc5c6a457f22c970322d3c6388d6e2def17b16a3e9a7a9c707734fdd1e4077a",
     ),
+    "pccd_reviews_sample.tsv": Terms(
+        "pccd (reviews, a sample)",
+        "repository CC BY 4.0; texts their authors', research use",
+        "Chang et al., ICCV 2017 (critiques of photographs)",
+        TRAIN,  # it names no splits, and reviews are what `align critic data` writes questions from
+    ),
+    "artgpt4_sample_answers.txt": Terms(
+        "artgpt4 (answers)",
+        "BSD 3-Clause repository",
+        "Yuan et al. 2023 (written by models)",
+        sha256="a108ae886bb2e67c72f3c5d7353e1c4488cf96098305ed198195cf025a5c51b8",
+    ),
+    "AesBench_evaluation.json": Terms("aesbench", AESBENCH, "Huang et al. 2024"),
+    "AesBench_VAL.tsv": Terms("aesbench", AESBENCH, "Huang et al. 2024"),
+    "AesBench_TEST.tsv": Terms("aesbench", AESBENCH, "Huang et al. 2024"),
     "website/items.tsv": Terms("website", "CC BY-NC-SA 3.0", "Reinecke and Gajos, CHI 2014", TRAIN),
     "website_pairs/items.tsv": Terms(
         "website_pairs", "MIT; pages' own copyright", "website-aesthetics-datasets", TRAIN

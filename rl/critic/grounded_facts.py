@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from benchmarks.tables.evaluation import evaluation_pictures
+from benchmarks.tables.evaluation import refuse_evaluation
 from benchmarks.tables.terms import terms_of
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
@@ -81,11 +81,7 @@ def facts_of(data: Path, sources: Sequence[str], splits: Sequence[str], scores: 
         raise BeholderError(
             f"no picture of {', '.join(sources)} in split {', '.join(splits)}", "one at least", "Check --data."
         )
-    held = [one.picture for one in found if one.split in (TRAIN, DEV) and one.sha256 in evaluation_pictures()]
-    if held:
-        raise BeholderError(
-            f"{len(held)} pictures to train on are kept for evaluation (first: {held[0]})", "training pictures only"
-        )
+    refuse_evaluation((one.picture, one.sha256) for one in found if one.split in (TRAIN, DEV))
     return found, missing
 
 

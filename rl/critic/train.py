@@ -11,10 +11,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from benchmarks.tables.evaluation import refuse_evaluation
+from benchmarks.tables.terms import refuse_training
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_file, write_bytes_atomic, write_json_atomic
 from retrieval.conversations import Reading, read_conversations
@@ -53,6 +55,7 @@ def train_critic(config: CriticConfig, run: Path, *, say: Say | None = None, pro
         for stage, file in ((SFT, config.conversations), (DPO, config.preferences))
         if file
     }
+    _refuse_evaluation(config, readings.values())
     shown = {path for reading in readings.values() for one in reading.conversations for path in one.pictures}
     sizes = picture_sizes(shown, Path(config.pictures), run / PICTURES, progress)
     start = config.start
@@ -63,6 +66,18 @@ def train_critic(config: CriticConfig, run: Path, *, say: Say | None = None, pro
                 _train(stage, config, run / stage, out, start, reading, sizes, inputs, say)
             start = str(out)
     return run / MODEL
+
+
+def _refuse_evaluation(config: CriticConfig, readings: Iterable[Reading]) -> None:
+    """Raises BeholderError for files made from what is kept for evaluation, and for its pictures, whoever made them."""
+    shown: set[str] = set()
+    for reading in readings:
+        for name in (reading.origin.get("table"), reading.origin.get("file")):
+            if isinstance(name, str):
+                refuse_training(Path(name))  # by its name: the table itself may be elsewhere
+        shown |= {path for one in reading.conversations if one.split == config.split for path in one.pictures}
+    files = [(path, Path(config.pictures) / path) for path in sorted(shown)]
+    refuse_evaluation((path, sha256_file(file)) for path, file in files if file.is_file())  # others are counted below
 
 
 def _train(

@@ -202,6 +202,6 @@ def test_what_is_missing_or_mistaken_is_said(tmp_path: Path) -> None:
 def test_pictures_of_evaluation_are_never_trained_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sets(tmp_path, {"train": 12})
     held = frozenset({sha256_file(tmp_path / "photoart/images/train3.png")})
-    monkeypatch.setattr("rl.critic.grounded_facts.evaluation_pictures", lambda: held)
+    monkeypatch.setattr("benchmarks.tables.evaluation.evaluation_pictures", lambda: held)
     with pytest.raises(BeholderError, match="train3"):
         make_grounded(tmp_path / "o.jsonl", config_of(tmp_path))

@@ -7,8 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.tables.evaluation import refuse_evaluation
 from indexes.errors import BeholderError
+from indexes.records.manifest import sha256_file
+from retrieval.conversations import ASSISTANT, IMAGE, USER, Conversation, Turn, write_conversations
 from rl.captions import published_captions, read_source
+from rl.critic.config import CriticConfig
+from rl.critic.data_cli import data
+from rl.critic.train import train_critic
 from rl.preferences import PreferenceList, read_preferences, write_preferences
 from rl.scorer import ScorerTraining, train_scorer
 
@@ -60,10 +66,50 @@ def test_a_scorer_does_not_learn_from_a_test_split_nor_from_pictures_of_one(
     (folder / "items.tsv").write_text("\n".join(rows))
     with pytest.raises(BeholderError, match="split test of website"):
         train_scorer(ScorerTraining(folder / "items.tsv", tmp_path / "s", "mean_score", split="test"))
-    from indexes.records.manifest import sha256_file
-
     held = frozenset({sha256_file(folder / "3.png")})
     monkeypatch.setattr("rl.scorer.evaluation_pictures", lambda: held)
     config = ScorerTraining(folder / "items.tsv", tmp_path / "s", "mean_score", features="vectors")
     with pytest.raises(BeholderError, match="1 of 20 pictures are kept for evaluation"):
         train_scorer(config)
+
+
+@pytest.mark.parametrize("name", ["artgpt4_sample_answers.txt", "AesBench_VAL.tsv", "oasis_beauty_scores.tsv"])
+def test_no_conversations_to_train_on_are_made_of_evaluation_sets(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("[]")
+    for given in ({"from_file": tmp_path / name}, {"from_critiques": tmp_path / name, "model": ["llm:m@http://h"]}):
+        with pytest.raises(BeholderError, match=rf"training on {name}.* is for evaluation only"):
+            data(tmp_path / "out.jsonl", **given)
+    turns = [{"from": "human", "value": "<image>What?"}, {"from": "gpt", "value": "A vase."}]
+    (tmp_path / name).write_text(json.dumps([{"image": "a.png", "conversations": turns}]))
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "a.png")
+    data(tmp_path / "out.jsonl", from_file=tmp_path / name, root=tmp_path, split="val")  # to measure by
+    assert (tmp_path / "out.jsonl").is_file()
+
+
+def test_choices_are_refused_by_the_terms_of_their_pictures(tmp_path: Path) -> None:
+    folder = tmp_path / "oasis_sample"
+    folder.mkdir()
+    (folder / "pairs.tsv").write_text("file_1\tfile_2\twins_1\twins_2\n")
+    with pytest.raises(BeholderError, match=r"training on items.tsv .oasis_sample"):
+        data(tmp_path / "out.jsonl", from_pairs=folder / "pairs.tsv", root=tmp_path)
+
+
+def test_a_critic_does_not_learn_from_evaluation_whoever_wrote_the_conversations(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "base").mkdir()
+    for number in range(2):
+        Image.fromarray(np.full((8, 8, 3), number, np.uint8)).save(tmp_path / f"{number}.png")
+    turns = (Turn(USER, f"{IMAGE}\nWhat?"), Turn(ASSISTANT, "A square."))
+    made = [Conversation((f"{number}.png",), turns, "s", "", ("train", "val")[number]) for number in range(2)]
+    path = tmp_path / "c.jsonl"
+    config = CriticConfig(base=str(tmp_path / "base"), pictures=str(tmp_path), conversations=str(path))
+    write_conversations(path, made, {"file": "AesBench_VAL.tsv"})
+    with pytest.raises(BeholderError, match=r"AesBench_VAL.tsv .*evaluation only"):
+        train_critic(config, tmp_path / "run")
+    write_conversations(path, made, {"file": "mine.json"})
+    held = frozenset({sha256_file(tmp_path / "0.png")})
+    monkeypatch.setattr("benchmarks.tables.evaluation.evaluation_pictures", lambda: held)
+    with pytest.raises(BeholderError, match=r"1 pictures to train on are kept for evaluation \(first: 0.png\)"):
+        train_critic(config, tmp_path / "run2")
+    refuse_evaluation([("1.png", sha256_file(tmp_path / "1.png"))])  # of val: nobody trains on it
