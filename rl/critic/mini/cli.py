@@ -16,6 +16,9 @@ def mini(
     embeddings: Annotated[
         list[Path] | None, typer.Option(help="EMBEDDINGS with kept scores of the sets' pictures (repeatable).")
     ] = None,
+    conversations: Annotated[
+        list[Path] | None, typer.Option(help="Further file of conversations, learnt as it stands (repeatable).")
+    ] = None,
     source: Annotated[list[str] | None, typer.Option(help="A set under --data (repeatable); default: all.")] = None,
     scorer: Annotated[list[str] | None, typer.Option(help="Attributes to speak of (repeatable).")] = None,
     tower: Annotated[str, typer.Option(help="Image tower: an encoder in the box, or a ViT's file.")] = "beholder-mini",
@@ -41,6 +44,7 @@ def mini(
     from .train import train_mini
 
     given: dict[str, object] = {"data": str(data), "embeddings": tuple(str(one) for one in embeddings or ())}
+    given["conversations"] = tuple(str(one) for one in conversations or ())
     given |= {"tower": tower, "seed": seed, "device": device, "threads": threads}
     given |= {} if steps is None else {"steps": steps}
     given |= {"sources": tuple(source)} if source else {}

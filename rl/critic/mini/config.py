@@ -46,6 +46,7 @@ class MiniConfig:
     fall: float = 0.5  # share of the steps in which it falls, to nothing
     weight_decay: float = 0.05
     auxiliary: float = 0.5  # weight of the error of percentiles that are read off the middle of the model
+    emphasis: float = 3.0  # how much an answer counts that compares two pictures
     drop: float = 0.1  # of a picture's tokens are not shown
     seed: int = 0
     save_every: int = 50  # steps between checkpoints

@@ -17,10 +17,10 @@ from retrieval.critic.conversation_readers import DESCRIBE
 from rl.critic.grounded_facts import DEV
 
 from .config import MiniConfig
-from .draw import Group, Text
 from .facts import Pictures
 from .forward import answer_losses, precision_of
 from .pack import Packer, batch_features
+from .texts import Group, Text
 
 AT_ONCE = 8  # groups
 

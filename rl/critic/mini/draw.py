@@ -8,48 +8,27 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 
-from retrieval.conversations import IMAGE, Conversation
 from rl.critic.grounded import Writer
 from rl.critic.grounded_facts import TRAIN
 
 from .asked import asked_of, better_of
 from .config import MiniConfig
 from .facts import Pictures
+from .texts import Group, Text, text_of
 
 SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)
 PLAIN = "caption", "level", "style", "object", "depiction", "rating"
 TALK = "look", "critique"  # one of them at a visit
 
 
-@dataclass(frozen=True)
-class Text:
-    """A question and its answer."""
-
-    question: str
-    answer: str
-    kind: str = ""
-
-
-@dataclass(frozen=True)
-class Group:
-    """Pictures, by their rows of the features, and what is asked of them."""
-
-    rows: tuple[int, ...]
-    texts: tuple[Text, ...]
-    mirrored: tuple[bool, ...] = ()
-
-
-Further = Mapping[tuple[int, ...], Sequence[Text]]  # rows -> what is asked of them at every visit
-
-
 class Drawer:
     """Draws the groups of a step from the training pictures."""
 
-    def __init__(self, config: MiniConfig, pictures: Pictures, further: Further | None = None) -> None:
-        self.config, self.pictures, self.further = config, pictures, further or {}
+    def __init__(self, config: MiniConfig, pictures: Pictures) -> None:
+        self.config, self.pictures = config, pictures
+        self.further = pictures.further.by_rows(pictures.facts)
         self.rows = pictures.rows(TRAIN)
         self._of_source: dict[str, list[int]] = {}
         for row in self.rows:
@@ -112,8 +91,3 @@ class Drawer:
         for kind, question, answer in better_of(one, other):
             yield Text(question, answer, kind)
         yield from self.further.get((first, second), ())
-
-
-def text_of(one: Conversation) -> Text:
-    """The first question and answer of a conversation, without the pictures' places."""
-    return Text(one.turns[-2].text.replace(IMAGE, "").strip(), one.turns[-1].text, one.kind)

@@ -15,6 +15,7 @@ from rl.critic.grounded import APPEAL, Facts, Scales, scales_of
 from rl.critic.grounded_facts import DEV, TRAIN, facts_of, read_kept
 
 from .config import MiniConfig
+from .further import Further, read_further
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Pictures:
     attributes: tuple[str, ...]
     values: NDArray[np.float32] = field(repr=False)
     fingerprints: Mapping[str, str] = field(default_factory=dict)
+    further: Further = field(default_factory=Further)
 
     def rows(self, split: str) -> list[int]:
         return [row for row, one in enumerate(self.facts) if one.split == split]
@@ -43,8 +45,11 @@ def read_pictures(config: MiniConfig) -> Pictures:
         raise BeholderError(f"{missing} pictures under {config.data} are missing", "all of the sets", "Bring them.")
     scales = scales_of([one for one in facts if one.split == TRAIN])
     told = with_dev(facts, config.dev_share)
+    further = read_further(config.conversations, Path(config.data), told)
+    told += further.pictures
     attributes = (*config.scorers, *([APPEAL] if APPEAL not in config.scorers else []))
-    return Pictures(tuple(told), scales, attributes, _values(told, scales, attributes), scores.fingerprints)
+    values = _values(told, scales, attributes)
+    return Pictures(tuple(told), scales, attributes, values, scores.fingerprints, further)
 
 
 def with_dev(facts: Sequence[Facts], share: float) -> list[Facts]:

@@ -12,17 +12,26 @@ from .pack import NOTHING, Packed
 
 
 class Reader(nn.Module):
-    """Reads attributes off the middle of the model, at the token behind each picture; not a part of the critic. What it
-    asks for must be there before a word is said, so that magnitudes are learnt as numbers and not from words alone."""
+    """Reads attributes off the middle of the model, at the token behind each picture, and one layer later, behind the
+    second of two, by how much it has more of each; not a part of the critic. What it asks for must be there before a
+    word is said: magnitudes are learnt as numbers. From words alone, comparing was not learnt in 600 steps."""
 
     def __init__(self, width: int, attributes: int, depth: int) -> None:
         super().__init__()
         self.place = depth // 2  # of the hidden states: behind so many layers
         self.linear = nn.Linear(width, attributes)
+        self.difference = nn.Linear(width, attributes)
 
-    def forward(self, states: tuple[torch.Tensor, ...], seen: torch.Tensor) -> torch.Tensor:
-        found: torch.Tensor = self.linear(states[self.place][seen[:, 0], seen[:, 1]].float())
-        return found
+    def errors(self, states: tuple[torch.Tensor, ...], packed: Packed, values: torch.Tensor) -> torch.Tensor:
+        """Squared errors (N,) of all that is known; `values` (pictures, attributes), NaN where unknown."""
+        row, place = packed.seen.unbind(dim=1)
+        second = packed.seen[packed.pairs[:, 1]]
+        gaps = values[packed.pairs[:, 1]] - values[packed.pairs[:, 0]]
+        found = self.linear(states[self.place][row, place].float())
+        apart = self.difference(states[self.place + 1][second[:, 0], second[:, 1]].float())
+        found, wanted = torch.cat([found, apart]), torch.cat([values, gaps])
+        known = ~wanted.isnan()
+        return (found[known] - wanted[known]).square()
 
 
 def hidden_states(model: Any, packed: Packed, features: torch.Tensor) -> Any:
@@ -51,14 +60,14 @@ def step_loss(
     model: Any, reader: Reader, packed: Packed, features: torch.Tensor, values: torch.Tensor, auxiliary: float
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """(what is minimised, loss of an answer's token, squared error of the reader). `values` (pictures, attributes), NaN
-    where unknown. A token of a text of n counts 1 / sqrt(n): a caption is not worth thirty choices, nor one."""
+    where unknown. A token of a text of n counts 1 / sqrt(n), times the text's weight: a caption is not worth thirty
+    choices, nor one."""
     states = hidden_states(model, packed, features)
     losses, text = token_losses(model, packed, states)
-    weights = torch.bincount(text).float().rsqrt()[text]
+    weights = packed.weights[text] * torch.bincount(text).float().rsqrt()[text]
     words = (losses * weights).sum() / weights.sum()
-    known = ~values.isnan()
-    error = (reader(states.hidden_states, packed.seen) - values.nan_to_num())[known].square().mean()
-    error = error if known.any() else torch.zeros_like(words)
+    errors = reader.errors(states.hidden_states, packed, values)
+    error = errors.mean() if len(errors) else torch.zeros_like(words)
     return words + auxiliary * error, losses.mean(), error
 
 

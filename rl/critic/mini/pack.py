@@ -13,16 +13,18 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from .draw import Group
 from .model import ANSWER, ASK, BEGIN, END, IMAGE, PAD, SEEN
+from .texts import Group
 
 NOTHING = -100  # no target
+COMPARED = "compare", "better"
 
 
 @dataclass(frozen=True)
 class Packed:
     """`ids`, `positions`, `targets` and `text` (which text of all a target belongs to; -1: none) are (B, L) int64,
-    `mask` is (B, 1, L, L) bool: who sees whom. `seen` (pictures, 2): row and place of the token behind each picture.
+    `mask` is (B, 1, L, L) bool: who sees whom. `seen` (pictures, 2): row and place of the token behind each picture;
+    `pairs` (P, 2): which two of these are shown together. `weights` (texts,): how much an answer counts.
     A target is the token *at* its place; what comes before it must foretell it."""
 
     ids: torch.Tensor
@@ -31,6 +33,8 @@ class Packed:
     targets: torch.Tensor
     text: torch.Tensor
     seen: torch.Tensor
+    pairs: torch.Tensor
+    weights: torch.Tensor
 
     def to(self, device: str) -> Packed:
         return Packed(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -39,8 +43,8 @@ class Packed:
 class Packer:
     """Packs groups for one tokenizer and number of tokens of a picture."""
 
-    def __init__(self, tokenizer: Any, tokens: int, drop: float = 0.0) -> None:
-        self.tokens, self.drop = tokens, drop
+    def __init__(self, tokenizer: Any, tokens: int, drop: float = 0.0, emphasis: float = 1.0) -> None:
+        self.tokens, self.drop, self.emphasis = tokens, drop, emphasis
         names = (BEGIN, END, PAD, IMAGE, SEEN, ASK, ANSWER)
         self.begin, self.end, self.pad, self.image, self.seen, self.ask, self.answer = (
             tokenizer.convert_tokens_to_ids(name) for name in names
@@ -62,7 +66,11 @@ class Packer:
             count += len(groups[place].texts)
         mask = self._mask(segments, ids, drawn)
         seen = np.argwhere(ids == self.seen)
-        return Packed(*(torch.from_numpy(one) for one in (ids, positions, mask, targets, text, seen)))
+        pairs = np.flatnonzero(seen[1:, 0] == seen[:-1, 0])[:, None] + np.arange(2)
+        compared = [one.kind in COMPARED for group in groups for one in group.texts]
+        weights = np.where(compared, self.emphasis, 1.0).astype(np.float32)
+        parts = ids, positions, mask, targets, text, seen, pairs, weights
+        return Packed(*(torch.from_numpy(one) for one in parts))
 
     def _row(self, group: Group) -> tuple[NDArray[np.int64], ...]:
         """ids, segment (0: pictures), position, and the number of the text that an answer's token belongs to."""

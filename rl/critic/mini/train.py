@@ -53,6 +53,9 @@ def train_mini(config: MiniConfig, run: Path, *, say: Say | None = None, progres
     with room_needed(f"Make room and call it again: {run} goes on."):
         pictures = read_pictures(config)
         settings = {**config.learnt(), "scores": dict(pictures.fingerprints), "tower_sha256": identity_of_tower(config)}
+        settings["conversations_sha256"] = list(pictures.further.sha256s)
+        for reason, count in pictures.further.left_out.items():
+            say(f"left out: {count} ({reason})")
         kept = read_checkpoint(run, settings)
         if kept is not None and kept["step"] >= config.steps and (run / MODEL / CONFIG).is_file():
             say(f"{run / MODEL} is finished")
@@ -94,7 +97,7 @@ class Trainer:
         self.reader.to(config.device)
         self.values = torch.from_numpy(pictures.values)
         self.drawer = Drawer(config, pictures)
-        self.packer = Packer(tokenizer, features.shape[2], config.drop)
+        self.packer = Packer(tokenizer, features.shape[2], config.drop, config.emphasis)
         self.optimizer = self._optimizer()
 
     def _optimizer(self) -> torch.optim.AdamW:

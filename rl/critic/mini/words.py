@@ -13,9 +13,9 @@ from rl.critic.grounded_facts import TRAIN
 
 from .asked import asked_of, better_of
 from .config import MiniConfig
-from .draw import text_of
 from .facts import Pictures
 from .model import make_tokenizer
+from .texts import text_of
 
 ALL = 1 << 30
 
