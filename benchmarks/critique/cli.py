@@ -9,7 +9,7 @@ from benchmarks.options import Device, Json, Name, Out, Seed, finish, name_of_ru
 
 app = typer.Typer(no_args_is_help=True, help="Critics: what they say, against what is so and what people say.")
 
-CRITIC = "llm:MODEL[@URL], hf:MODEL or answers:FILE."
+CRITIC = "one in the box, FOLDER, hf:MODEL, llm:MODEL[@URL] or answers:FILE."
 Critic = Annotated[str, typer.Option(help=f"The critic: {CRITIC}")]
 Data = Annotated[
     Path | None, typer.Option("--data", envvar="BEHOLDER_DATA", help="Folder that pictures' paths begin at.")

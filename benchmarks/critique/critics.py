@@ -1,7 +1,7 @@
 """Critics by name, and questions put to them:
 
 llm:MODEL[@URL]   any OpenAI-compatible server with a model that sees
-hf:MODEL          a local model of transformers that sees, by folder or hub name
+FOLDER, hf:MODEL  a local model of transformers that sees, by name in the box, folder or hub name
 answers:FILE      answers given before, JSONL of {"id", "answer"}: of a model that runs elsewhere, or of people
 
 What is not answered, or not about a picture that can be read, stays without an answer and says why.
@@ -19,6 +19,7 @@ from typing import Any, Protocol
 from benchmarks.runs import portable_path
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.records.manifest import sha256_bytes, sha256_file
+from retrieval.critic.critic import local_critic
 from retrieval.critic.json_rows import json_rows
 from retrieval.language.asking import Asks, AskSettings, open_chat, split_model
 from retrieval.language.chat_exchange import Failure, Question
@@ -107,18 +108,14 @@ class RecordedCritic:
 def load_critic(spec: str, settings: AskSettings) -> Critic:
     """Raises BeholderError for a spec that is none of the above."""
     scheme, _, rest = spec.partition(":")
-    if scheme not in ("llm", "hf", "answers") or not rest:
-        raise BeholderError(
-            f"there is no critic {spec!r}", "llm:MODEL[@URL], hf:MODEL or answers:FILE", "Example: hf:work/critic"
-        )
-    if scheme == "answers":
+    if scheme == "answers" and rest:
         return _recorded(Path(rest))
-    if scheme == "hf":
+    if scheme != "llm" or not rest:
         from retrieval.language.local_vision import LocalVisionModel
 
-        local = LocalVisionModel(rest, settings.device, settings.max_answer_tokens, settings.answers)
-        name = f"hf:{Path(rest).name if Path(rest).is_dir() else rest}"
-        return ModelCritic(local, name, {"critic": name, "model": local.identity})
+        name, path = local_critic(spec)
+        local = LocalVisionModel(path, settings.device, settings.max_answer_tokens, settings.answers)
+        return ModelCritic(local, f"hf:{name}", {"critic": f"hf:{name}", "model": local.identity})
     client = open_chat(rest, settings)
     model = client.config.model
     server = sha256_bytes(client.url.encode())[:16]  # told apart, and not told
@@ -128,11 +125,10 @@ def load_critic(spec: str, settings: AskSettings) -> Critic:
 def shown_spec(spec: str) -> str:
     """A spec as a document may hold it: paths portable, servers not named."""
     scheme, _, rest = spec.partition(":")
-    if not rest:
-        return spec
-    if scheme == "llm":
+    if scheme == "llm" and rest:
         return f"llm:{split_model(rest)[0]}"
-    return f"{scheme}:{portable_path(Path(rest))}" if Path(rest).exists() else spec
+    before, path = (f"{scheme}:", rest) if rest else ("", spec)
+    return f"{before}{portable_path(Path(path))}" if path and Path(path).exists() else spec
 
 
 def texts_of(said: Sequence[Said]) -> list[str]:

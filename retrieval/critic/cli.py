@@ -12,7 +12,9 @@ def critique(
     images: Annotated[list[Path] | None, typer.Argument(metavar="IMAGE...", help="Pictures; or give --index.")] = None,
     critic: Annotated[
         str,
-        typer.Option(help="FOLDER or hf:MODEL (transformers, or of `align critic train`), or llm:MODEL[@URL]."),
+        typer.Option(
+            help="One in the box, FOLDER or hf:MODEL (transformers; `align critic train`), or llm:MODEL[@URL]."
+        ),
     ] = "",
     index: Annotated[Path | None, typer.Option(help="INDEX whose pictures are shown; it keeps what is said.")] = None,
     ids: Annotated[str, typer.Option(help="Of these ids of the index alone, as 3,14,15.")] = "",

@@ -17,6 +17,7 @@ from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_bytes
 from retrieval.language.asking import Asks, AskSettings, open_chat
 from retrieval.language.chat_exchange import Answer, Failure, Question
+from retrieval.language.local_model import located
 from retrieval.sources.images import BadPicture, decode
 
 from .claims import RATINGS
@@ -26,7 +27,6 @@ from .said import Said, checked
 
 __all__ = ["Ask", "Choice", "Critic", "CriticSettings", "Preference", "Rating", "Said", "load_critic"]
 
-BOX = Path(__file__).parent.parent / "models"
 BLOCK = 32  # pictures held at once
 EXAMPLE = "Example: --critic llm:qwen2.5vl@http://localhost:11434/v1"
 CriticSettings = AskSettings  # a critic is asked like any model
@@ -200,19 +200,18 @@ def load_critic(spec: str, settings: CriticSettings | None = None) -> Critic:
         client = open_chat(rest, settings)
         model = client.config.model
         return ServedCritic(f"llm:{model}", sha256_bytes(f"{model}\n{client.url}".encode()), client)
-    return LocalCritic(*located(spec), settings)
+    return LocalCritic(*local_critic(spec), settings)
 
 
-def located(spec: str) -> tuple[str, str]:
-    """Name and path, or name on the hub, of a critic that runs here. Raises BeholderError for a spec that is none, or a
-    folder that is not there."""
-    if spec == Path(spec).name and (BOX / spec / "config.json").is_file():
-        return spec, str(BOX / spec)
+def local_critic(spec: str) -> tuple[str, str]:
+    """Name of a critic that runs here, and its folder or name in the box or on the hub. Raises BeholderError for a spec
+    that is none, or a folder that is not there."""
     scheme, _, rest = spec.partition(":")
     path = rest if scheme == "hf" else spec
-    if not path or (scheme != "hf" and not Path(path).is_dir()):
+    there = bool(path) and Path(located(path)).is_dir()
+    if not path or not (there or scheme == "hf"):
         raise BeholderError(f"there is no critic {spec!r}", "FOLDER, hf:MODEL or llm:MODEL[@URL]", EXAMPLE)
-    return Path(path).resolve().name if Path(path).is_dir() else path, path
+    return Path(path).resolve().name if there else path, path
 
 
 def _unreadable(pictures: Sequence[bytes]) -> str:

@@ -23,31 +23,46 @@ BOX = Path(__file__).parent.parent / "models"  # models that come with the packa
 BATCH = 8  # questions at once: a prompt is some 250 tokens
 
 
-class LocalModel:
-    """A causal model of transformers and its tokenizer. Loaded with the first question that the cache cannot answer.
+class LocalTransformer:
+    """What models of transformers in this process have in common: a name, a device, a cache, and one load.
 
-    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError for a model that cannot be
-    loaded or has no chat template.
+    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError where there is no such folder,
+    and for a device that is not there.
     """
 
-    def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
-        self.identity = identity_of(name, "a model of transformers")
+    def __init__(self, name: str, expected: str, device: str, max_answer_tokens: int, cache: str | None) -> None:
+        self.identity = identity_of(name, expected)
         if device != "cpu":
             check_device(device)
         self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
         self._cache = AnswerCache(Path(cache)) if cache else None
         self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # threads of a service: one load, one batch at a time
+
+    def _kept(self, key: str) -> str | None:
+        return self._cache.get(key) if self._cache is not None else None
+
+    def _keep(self, key: str, text: str) -> None:
+        if self._cache is not None:
+            self._cache.put(key, text)
+
+
+class LocalModel(LocalTransformer):
+    """A causal model of transformers and its tokenizer. Loaded with the first question that the cache cannot answer;
+    raises BeholderError then for a model that cannot be loaded or has no chat template."""
+
+    def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
+        super().__init__(name, "a model of transformers", device, max_answer_tokens, cache)
 
     def ask_many(
         self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
     ) -> list[Answer | Failure]:
         """Answers in the questions' order. A question that the model's context cannot hold is a Failure."""
-        results: list[Answer | Failure | None] = [self._kept(question) for question in questions]
+        results: list[Answer | Failure | None] = [self._known(question) for question in questions]
         left = [place for place, result in enumerate(results) if result is None]
         for start in range(0, len(left), BATCH):
             places = left[start : start + BATCH]
-            with self._lock:  # threads of a service: one load, one batch at a time
+            with self._lock:
                 said = self._generate([questions[place] for place in places])
             for place, text in zip(places, said, strict=True):
                 results[place] = self._read(questions[place], text)
@@ -99,12 +114,7 @@ class LocalModel:
                 tokenizer = AutoTokenizer.from_pretrained(self.name, padding_side="left")
                 model = AutoModelForCausalLM.from_pretrained(self.name, dtype="auto").to(self.device).eval()
             except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise BeholderError(
-                    f"hf:{self.name} cannot be loaded ({reason[:160]})",
-                    "a causal language model of transformers",
-                    "Check the name, the folder or the network.",
-                ) from error
+                raise unusable(f"hf:{self.name}", error, "a causal language model of transformers") from error
             if not tokenizer.chat_template:
                 raise BeholderError(
                     f"hf:{self.name} has no chat template", "a model that was tuned to follow instructions", "Use one."
@@ -125,16 +135,22 @@ class LocalModel:
         ]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
-    def _kept(self, question: Question) -> Answer | Failure | None:
-        kept = self._cache.get(self._key(question)) if self._cache is not None else None
+    def _known(self, question: Question) -> Answer | Failure | None:
+        kept = self._kept(self._key(question))
         return None if kept is None else read_answer(question, kept, cached=True)
 
     def _read(self, question: Question, text: str | None) -> Answer | Failure:
         if text is None:
             return Failure("over-long: the question is longer than the model's context")
-        if self._cache is not None:
-            self._cache.put(self._key(question), text)
+        self._keep(self._key(question), text)
         return read_answer(question, text, cached=False)
+
+
+def unusable(name: str, error: Exception, expected: str) -> BeholderError:
+    """What is said of a model that transformers cannot load: the first line of why."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    remedy = "Check the name, the folder or the network."
+    return BeholderError(f"{name} cannot be loaded ({reason[:160]})", expected, remedy)
 
 
 def read_answer(question: Question, text: str, *, cached: bool) -> Answer | Failure:

@@ -8,36 +8,21 @@ that comes with a model is never run.
 import hashlib
 import io
 import json
-import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
-from indexes.errors import BeholderError
-from retrieval.encoding.encoders import check_device
-
-from .chat_cache import AnswerCache
 from .chat_exchange import Answer, Failure, Question
-from .local_model import identity_of, located, read_answer
-from .trained import RECORD, load_vision_model
+from .local_model import LocalTransformer, read_answer
+from .trained import load_vision_model
 
 
-class LocalVisionModel:
-    """An image-text-to-text model of transformers and its processor. Loaded with the first question that the cache
-    cannot answer.
-
-    `identity`: sha256 of a folder's files, or the name on the hub. Raises BeholderError for a model that cannot be
-    loaded or has no chat template.
-    """
+class LocalVisionModel(LocalTransformer):
+    """An image-text-to-text model of transformers, or what `align critic train` left, and its processor. Loaded with
+    the first question that the cache cannot answer; raises BeholderError then for a model that cannot be loaded, lacks
+    weights or has no chat template."""
 
     def __init__(self, name: str, device: str = "cpu", max_answer_tokens: int = 256, cache: str | None = None) -> None:
-        self.identity = identity_of(name, "a model of transformers that sees")
-        if device != "cpu":
-            check_device(device)
-        self.name, self.device, self.max_answer_tokens = name, device, max_answer_tokens
-        self._cache = AnswerCache(Path(cache)) if cache else None
-        self._loaded: tuple[Any, Any] | None = None
-        self._lock = threading.Lock()
+        super().__init__(name, "a model of transformers that sees", device, max_answer_tokens, cache)
 
     def ask_many(
         self, questions: Sequence[Question], progress: Callable[[int, int], None] | None = None
@@ -52,15 +37,14 @@ class LocalVisionModel:
 
     def _answer(self, question: Question) -> Answer | Failure:
         key = self._key(question)
-        kept = self._cache.get(key) if self._cache is not None else None
+        kept = self._kept(key)
         if kept is not None:
             return read_answer(question, kept, cached=True)
-        with self._lock:  # threads of a service: one load, one question at a time
+        with self._lock:
             text = self._generate(question)
         if text is None:
             return Failure("over-long: the question is longer than the model's context")
-        if self._cache is not None:
-            self._cache.put(key, text)
+        self._keep(key, text)
         return read_answer(question, text, cached=False)
 
     def _generate(self, question: Question) -> str | None:
@@ -88,14 +72,13 @@ class LocalVisionModel:
         of their first tokens, however they are spelt (Good, good). None where the question does not fit the context or
         the tokenizer begins two of the words alike. Kept as answers are."""
         key = self._key(question, "chances-1", opening, list(words))
-        kept = self._cache.get(key) if self._cache is not None else None
+        kept = self._kept(key)
         if kept is not None:
             known: list[float] | None = json.loads(kept)
             return known
         with self._lock:
             found = self._chances(question, opening, words)
-        if self._cache is not None:
-            self._cache.put(key, json.dumps(found))
+        self._keep(key, json.dumps(found))
         return found
 
     def _chances(self, question: Question, opening: str, words: Sequence[str]) -> list[float] | None:
@@ -141,30 +124,9 @@ class LocalVisionModel:
         )
 
     def _load(self) -> tuple[Any, Any]:
-        where = located(self.name)
-        if self._loaded is None and (Path(where) / RECORD).is_file():
-            model, processor = load_vision_model(where)
-            self._loaded = model.to(self.device), processor
         if self._loaded is None:
-            from transformers import AutoModelForImageTextToText, AutoProcessor
-            from transformers.utils.logging import disable_progress_bar
-
-            disable_progress_bar()  # it draws on stderr even where that is a file
-            try:
-                processor = AutoProcessor.from_pretrained(where)
-                model = AutoModelForImageTextToText.from_pretrained(where, dtype="auto").to(self.device).eval()
-            except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-                reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-                raise BeholderError(
-                    f"hf:{self.name} cannot be loaded ({reason[:160]})",
-                    "a model of transformers that takes pictures and text",
-                    "Check the name, the folder or the network.",
-                ) from error
-            if not getattr(processor, "chat_template", None):
-                raise BeholderError(
-                    f"hf:{self.name} has no chat template", "a model that was tuned to follow instructions", "Use one."
-                )
-            self._loaded = model, processor
+            model, processor = load_vision_model(self.name)
+            self._loaded = model.to(self.device), processor
         return self._loaded
 
     def _key(self, question: Question, *more: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import write_json_atomic
 
-from .local_model import identity_of, located
+from .local_model import identity_of, located, unusable
 
 RECORD, KIND, FORMAT = "critic.json", "beholder-critic", 1
 WHOLE, LORA, ADAPTER = "full", "lora", "adapter"
@@ -94,7 +94,7 @@ def load_whole(name: str, dtype: str = "auto") -> tuple[Any, Any]:
     try:
         model, told = AutoModelForImageTextToText.from_pretrained(located(name), dtype=dtype, output_loading_info=True)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise _unusable(name, error) from error
+        raise unusable(name, error, WANTED) from error
     if missing := sorted(told["missing_keys"]):
         raise BeholderError(f"{name} lacks weights ({missing[0]}, {len(missing)} in all)", WANTED, "Fetch it again.")
     return model, processor
@@ -106,15 +106,9 @@ def load_processor(name: str) -> Any:
     try:
         processor = AutoProcessor.from_pretrained(located(name))
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        raise _unusable(name, error) from error
+        raise unusable(name, error, WANTED) from error
     if not getattr(processor, "image_processor", None):
         raise BeholderError(f"{name} has no processor of pictures", WANTED, "Use a model that sees.")
     if not processor.chat_template:
         raise BeholderError(f"{name} has no chat template", "a model that was tuned to follow instructions", "Use one.")
     return processor
-
-
-def _unusable(name: str, error: Exception) -> BeholderError:
-    reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-    remedy = "Check the name, the folder or the network."
-    return BeholderError(f"{name} cannot be loaded ({reason[:160]})", WANTED, remedy)
