@@ -26,6 +26,7 @@ from indexes.engine.list_tasks import Tasks
 from indexes.engine.memory import PeakMemory, give_back, shown
 from indexes.errors import BeholderError, ConditionFailed, FormatError
 from indexes.records.beauty import padded_width
+from indexes.records.critiques import FILE as CRITIQUES
 from indexes.records.locks import LOCK, locked
 from indexes.records.manifest import MANIFEST, publish, sha256_file, write_json_atomic
 from indexes.records.query_file import PATTERNS, other_queries, unit_queries, write_queries
@@ -47,7 +48,7 @@ from .tune import missed, queries_for, tuned
 __all__ = ["FLAT_UP_TO", "IndexConfig", "build_index", "config_like"]
 
 NEW = ".new"  # within the folder: what is being built
-OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", SCORES, LOCK, NEW, "embeddings"}
+OURS = {MANIFEST, f".{MANIFEST}.tmp", "segments", SCORES, LOCK, NEW, "embeddings", CRITIQUES, f".{CRITIQUES}.tmp"}
 
 
 def config_like(other: str | Path, config: IndexConfig, count: int) -> IndexConfig:
@@ -277,6 +278,7 @@ def _publish(work: _Work, manifest: IndexManifest, before: IndexManifest | None)
         write_queries(folder, *work.queries)
     manifest.write(folder)
     remember(folder)
+    (folder / CRITIQUES).unlink(missing_ok=True)  # of the index that was here; the command line says so
     _clear(folder, manifest)
 
 
@@ -333,7 +335,7 @@ def _left(folder: Path, manifest: IndexManifest | None) -> list[Path]:
     left = [path for path in segments.iterdir() if path.name not in named] if segments.is_dir() else []
     columns = {record.file.path for record in manifest.scores} if manifest else set()
     left += [path for path in folder.glob(f"{SCORES}/*") if path.relative_to(folder).as_posix() not in columns]
-    names = f".{MANIFEST}.tmp", NEW
+    names = f".{MANIFEST}.tmp", f".{CRITIQUES}.tmp", NEW
     return left + other_queries(folder, manifest) + [folder / name for name in names if (folder / name).exists()]
 
 

@@ -81,7 +81,7 @@ def build(
         progress_line("vectors") as progress,
     ):
         vectors, texts, name = None, None, model or Embeddings(source).manifest.encoder.name
-        held = scores_held(index)
+        held, asked = scores_held(index), texts_held(index)
         if queries is not None or query_vectors is not None:
             vectors = encoded_queries(queries, query_vectors, name)
         if config.scorers and queries is None:
@@ -101,9 +101,12 @@ def build(
     if ray is not None and not shares_lists(manifest.factory):
         print(f"note: {manifest.factory} is built by one machine: the cluster had nothing to do", file=sys.stderr)
     lost = sorted(held - {record.name for record in manifest.scores})
-    if lost:
-        again = " ".join(f"--scorer {name}" for name in lost)
-        print(f"note: built anew without {', '.join(lost)}; `beholder score {index} {again}`", file=sys.stderr)
+    asked = sorted(set(asked) - set(texts_held(index)))  # kept where the index was there already, as asked for
+    if lost or asked:
+        told = [*lost, *([f"critics' texts ({', '.join(asked)})"] if asked else [])]
+        again = [f"`beholder score {index} {' '.join(f'--scorer {name}' for name in lost)}`"] if lost else []
+        again += [f"`beholder critique --index {index}`"] if asked else []
+        print(f"note: built anew without {', '.join(told)}; {', '.join(again)}", file=sys.stderr)
     manifest, cut_off = _calibrated(index, manifest, model, again=False)
     _print_built(index, manifest, as_json, cut_off)
 
@@ -117,6 +120,17 @@ def scores_held(index: Path) -> set[str]:
         return {record.name for record in IndexManifest.read(index).scores}
     except BeholderError:  # nothing there, or nothing to keep: building says so where it matters
         return set()
+
+
+def texts_held(index: Path) -> list[str]:
+    """What critics were asked of the pictures of an index that is to be built over: their texts are not kept."""
+    from indexes.errors import BeholderError
+    from indexes.records.critiques import asked_of
+
+    try:
+        return asked_of(index)
+    except BeholderError:  # as above: what cannot be read is not there to be lost
+        return []
 
 
 def info(index: Annotated[Path, typer.Argument(help="INDEX folder.")], as_json: Json = False) -> None:

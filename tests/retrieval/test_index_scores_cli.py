@@ -12,6 +12,7 @@ import pytest
 
 from indexes import load_index
 from indexes.building.growth import add_scores
+from indexes.records.critiques import Critique, read_critiques, write_critiques
 from indexes.records.manifest import record_file
 from indexes.records.scores import ScoreColumn, scores_path, write_scores
 from indexes.records.segments import IndexManifest
@@ -111,6 +112,21 @@ def test_building_over_an_index_names_the_scores_that_only_it_had(stranger, tmp_
     add_scores(tmp_path / "i", ScoreColumn("later", "g", {}, DIGESTS[:COUNT], np.arange(COUNT, dtype=np.float32)))
     assert run("index", "build", stranger, tmp_path / "i", "--factory", "IVF8,Flat", "--overwrite") == 0
     assert f"built anew without later; `beholder score {tmp_path / 'i'} --scorer later`" in capsys.readouterr().err
+
+
+def test_building_over_an_index_names_the_texts_of_critics_that_only_it_had(stranger, tmp_path, capsys):
+    assert run("index", "build", stranger, tmp_path / "i", "--factory", "Flat") == 0
+    add_scores(tmp_path / "i", ScoreColumn("later", "g", {}, DIGESTS[:COUNT], np.arange(COUNT, dtype=np.float32)))
+    write_critiques(tmp_path / "i", [Critique(DIGESTS[0], asked, "x", "1", "How?", "Soft.") for asked in "ba"])
+    capsys.readouterr()
+    assert run("index", "build", stranger, tmp_path / "i", "--factory", "IVF8,Flat", "--overwrite") == 0
+    again = f"`beholder score {tmp_path / 'i'} --scorer later`, `beholder critique --index {tmp_path / 'i'}`"
+    assert f"built anew without later, critics' texts (a, b); {again}" in capsys.readouterr().err
+    assert read_critiques(tmp_path / "i") == []
+    write_critiques(tmp_path / "i", [Critique(DIGESTS[0], "a", "x", "1", "How?", "Soft.")])
+    assert run("index", "build", stranger, tmp_path / "i", "--factory", "IVF8,Flat") == 0
+    assert "built anew" not in capsys.readouterr().err, "it was there already, and stays"
+    assert len(read_critiques(tmp_path / "i")) == 1
 
 
 def test_search_leans_to_the_default_scorer_and_filters_by_percentile(built, capsys):
