@@ -17,7 +17,7 @@ from retrieval.language.chat_schema import find_json, misfit, object_schema
 SCHEMA = object_schema({"query": {"type": "string"}})
 QUESTION = Question("Say it as a caption.", 'Query: "a harbour"', schema=SCHEMA)
 ANSWER = {"query": "a harbour in soft evening light"}
-SOON = 1.0  # seconds: a bound that a hanging server would miss by far, and a busy machine keeps
+SOON = 12.0  # seconds: the servers that hang do so for 20 at least, and the busiest machine keeps it
 
 
 def client(url: str, model: str, **settings: Any) -> ChatClient:
@@ -82,6 +82,7 @@ def test_a_slow_server_is_left_at_the_deadline(server: str, model: str) -> None:
     assert isinstance(failure, Failure)
     assert failure.reason.startswith("timed out: no answer in 0.5 s")
     assert time.monotonic() - started < 0.5 + SOON
+    assert len(log(server)["requests"]) <= 1  # the time is that of all attempts, so there is no second one
 
 
 @pytest.mark.parametrize(
