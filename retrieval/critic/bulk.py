@@ -16,7 +16,7 @@ from indexes.records.critiques import Critique, read_critiques, write_critiques
 from retrieval.sources.archives import content_of
 from retrieval.sources.sources import pictures, stays_inside
 
-from .critic import Ask, Critic, Said
+from .critic import Ask, Critic, Rating, Said
 
 SAVE_S = 60.0
 BLOCK = 16  # pictures whose files are held at once
@@ -25,38 +25,53 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture and what was said of it: `said` by what was asked. `measured`: facts that no critic said."""
+    """A picture and what was said of it: `said` by what was asked, and its rating. `measured`: facts that no critic
+    said."""
 
     uri: str
     sha256: str
     said: Mapping[str, Said]
     id: int | None = None
     measured: Mapping[str, float] = field(default_factory=dict)
+    rating: Rating | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As JSON holds it."""
         identity = {} if self.id is None else {"id": self.id}
+        fallbacks = {asked: one.fallback for asked, one in self.said.items() if one.text is None}
+        rating: dict[str, Any] = {}
+        if self.rating is not None and self.rating.means:
+            rating = {"rating": {"value": self.rating.value, "by": self.rating.means}}
+        elif self.rating is not None:
+            fallbacks["rating"] = self.rating.fallback
         return {
             **identity,
             "uri": self.uri,
             "sha256": self.sha256,
             "said": {asked: one.text for asked, one in self.said.items() if one.text is not None},
-            "fallbacks": {asked: one.fallback for asked, one in self.said.items() if one.text is None},
+            **rating,
+            "fallbacks": fallbacks,
             "measured": dict(self.measured),
         }
 
 
 def critique_files(
-    critic: Critic, paths: Sequence[Path], asked: Mapping[str, str], progress: Progress | None = None
+    critic: Critic,
+    paths: Sequence[Path],
+    asked: Mapping[str, str],
+    progress: Progress | None = None,
+    rate: bool = False,
 ) -> Iterator[Shown]:
-    """What the critic says of files, in order. A file that cannot be read is a fallback."""
+    """What the critic says of files, in order, with its ratings if wanted. A file that cannot be read is a fallback."""
     for start in range(0, len(paths), BLOCK):
         block = [(path.as_posix(), *_read(path)) for path in paths[start : start + BLOCK]]
         said = critic.say([ask for _, content, reason in block for ask in _asks(content, reason, asked)])
+        ratings = critic.ratings([content for _, content, _ in block]) if rate else [None] * len(block)
         for place, (uri, content, _) in enumerate(block):
             mine = said[place * len(asked) : (place + 1) * len(asked)]
             digest = hashlib.sha256(content).hexdigest() if content else ""
-            yield Shown(uri, digest, dict(zip(asked, mine, strict=True)), measured=_look(content))
+            told = dict(zip(asked, mine, strict=True))
+            yield Shown(uri, digest, told, measured=_look(content), rating=ratings[place])
         if progress is not None:
             progress(start + len(block), len(paths))
 

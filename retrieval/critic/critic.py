@@ -27,6 +27,7 @@ from .said import Said, checked
 
 __all__ = ["Ask", "Choice", "Critic", "CriticSettings", "Preference", "Rating", "Said", "load_critic"]
 
+BOXED = "beholder-mini-critic"
 BLOCK = 32  # pictures held at once
 EXAMPLE = "Example: --critic llm:qwen2.5vl@http://localhost:11434/v1"
 CriticSettings = AskSettings  # a critic is asked like any model

@@ -67,6 +67,21 @@ def test_files_get_what_was_said_apart_from_what_was_measured(shown: Path, chat_
         run(shown / "dark.png", "--critic", f"llm:declines-by-field@{chat_server}", "--cache", "none")
 
 
+@pytest.mark.parametrize(("model", "means"), [("likely", "log-probabilities"), ("sees", "words")])
+def test_ratings_say_by_what_they_were_read(shown: Path, chat_server: str, model: str, means: str) -> None:
+    given = [shown / name for name in ("bright.png", "broken.png")]
+    done = run(*given, "--critic", f"llm:{model}@{chat_server}", "--cache", "none", "--rate", "--json")
+    bright, broken = (json.loads(line) for line in done.stdout.splitlines())
+    assert bright["rating"]["by"] == means
+    assert 4 <= bright["rating"]["value"] <= 5
+    assert "rating" not in broken
+    assert broken["fallbacks"]["rating"] == "unreadable picture"
+    assert f"2 of 4 answers (0 kept from before); ratings: 1 by {means}; 2 without: unreadable" in done.stderr
+    plain = run(*given, "--critic", f"llm:{model}@{chat_server}", "--cache", "none", "--rate").stdout
+    assert f"of 5 (by {means})" in plain
+    assert "rating: (nothing: unreadable picture)" in plain
+
+
 def test_an_index_keeps_what_was_said_and_asks_for_the_rest_alone(
     shown: Path, tmp_path: Path, chat_server: str
 ) -> None:
@@ -108,7 +123,7 @@ def test_the_likeliest_mistakes_are_one_line(tmp_path: Path) -> None:
         ((), "no pictures"),
         ((picture, "--index", tmp_path), "pictures and --index"),
         ((picture, "--ids", "3"), "without --index"),
-        ((picture,), "no critic"),
+        (("--index", tmp_path, "--rate"), "--rate with --index"),
         ((picture, "--critic", "nobody"), "there is no critic 'nobody'"),
         ((picture, "--critic", "llm:x", "--kind", "poem"), "no kind of critique 'poem'"),
         (("--index", tmp_path, "--ids", "a", "--critic", "llm:x"), "--ids a"),
