@@ -45,17 +45,18 @@ def speed_embed(
 @app.command("critique")
 def speed_critique(
     source: Annotated[Path, typer.Argument(help="A folder of pictures.")],
-    model: Annotated[str, typer.Option(help="Critic: a folder, or a name on the hub.")],
+    model: Annotated[str, typer.Option(help="Critic: one in the box, FOLDER, hf:MODEL or llm:MODEL[@URL].")],
     batch: Annotated[list[int] | None, typer.Option(help="Pictures at once (repeatable); else 1 and 16.")] = None,
     tokens: Annotated[int, typer.Option(help="New tokens of each answer.")] = 64,
     threads: Annotated[int, typer.Option(help="Threads on a CPU; 0 = torch's choice.")] = 0,
     repeats: Annotated[int, typer.Option(help="Interleaved repeats; medians are reported.")] = 3,
     device: Device = "cpu",
+    timeout: Annotated[float, typer.Option("--timeout-s", help="Seconds for one answer of a server.")] = 120.0,
     name: Name = None,
     out: Out = None,
     as_json: Json = False,
 ) -> None:
-    """Tokens/s and pictures/s of a local critic, against its forward pass alone.
+    """Tokens/s and pictures/s of a critic; of a local one against its forward pass alone.
 
     Example: beholder bench speed critique pictures/ --model work/critic
     """
@@ -63,7 +64,7 @@ def speed_critique(
 
     run_name = name_of_run(name, out, Path("speed-critique"))
     sizes = tuple(batch or SpeedCritiqueConfig.batch)
-    config = SpeedCritiqueConfig(source, model, sizes, tokens, threads, repeats, device, run_name)
+    config = SpeedCritiqueConfig(source, model, sizes, tokens, threads, repeats, device, timeout, run_name)
     finish(measure(config), out, as_json)
 
 

@@ -1,4 +1,5 @@
-"""`bench speed critique`: tokens/s and pictures/s of a local critic, beside what its forward pass alone would allow.
+"""`bench speed critique`: tokens/s and pictures/s of a critic, of a local one beside what its forward pass alone would
+allow (one behind a server: critique_served.py).
 
 generate: greedy, so many new tokens for each picture whatever is said, batches of one and more. forward-only: the same
 pictures, question and number of answer tokens in one pass, as if all words of the answer came at once; no decoder that
@@ -8,14 +9,18 @@ in turns, after one unmeasured turn; medians of the repeats.
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
 from indexes.errors import BeholderError
+from retrieval.critic.critic import local_critic
+from retrieval.language.asking import split_model
 from retrieval.sources.images import BadPicture, decode, list_pictures
+
+from .critique_served import served_numbers
 
 QUESTION = "Write a short critique of this picture."
 
@@ -31,6 +36,7 @@ class SpeedCritiqueConfig:
     threads: int = 0
     repeats: int = 3
     device: str = "cpu"
+    timeout_s: float = 120.0  # of an answer of a server
     name: str = "speed-critique"
 
     def __post_init__(self) -> None:
@@ -38,13 +44,36 @@ class SpeedCritiqueConfig:
             f"--{name} {value}" for name, value in (("tokens", self.tokens), ("repeats", self.repeats)) if value < 1
         ]
         wrong += [f"--batch {size}" for size in self.batch if size < 1]
+        wrong += [] if self.timeout_s > 0 else [f"--timeout-s {self.timeout_s}"]
         wrong += [f"--threads {self.threads}"] if self.threads < 0 else []
         if wrong:
             raise BeholderError(", ".join(wrong), "positive numbers", "Correct the options.")
 
 
 def measure(config: SpeedCritiqueConfig) -> Run:
-    """The run record. Raises BeholderError for a folder without pictures and a model that cannot be loaded."""
+    """The run record. Raises BeholderError for a folder without pictures and a model that cannot be loaded,
+    ConditionFailed for a server that does not answer."""
+    contents = _pictures(config.source, max(config.batch))
+    data: dict[str, Any] = {"source": portable_path(config.source), "pictures": len(contents)}
+    scheme, _, named = config.model.partition(":")
+    if scheme == "llm" and named:
+        sizes, model = config.batch, split_model(named)[0]
+        numbers, notes = served_numbers(
+            named, QUESTION, contents, sizes, config.tokens, config.repeats, config.timeout_s
+        )
+        data |= {"model": model}
+        config = replace(config, model=f"llm:{model}")  # where it is served is not told
+    else:
+        numbers, notes, known = _local_numbers(config, contents)
+        data |= known
+    command, machine = command_of("bench speed critique", config), describe_machine(config.device)
+    return Run(config.name, command, machine, 0, data, numbers, tuple(notes))
+
+
+def _local_numbers(
+    config: SpeedCritiqueConfig, contents: list[bytes]
+) -> tuple[dict[str, Number], list[str], dict[str, Any]]:
+    """Numbers by batch, notes, and what is told of the model."""
     import torch
 
     from retrieval.encoding.encoders import check_device
@@ -54,8 +83,8 @@ def measure(config: SpeedCritiqueConfig) -> Run:
         check_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
-    contents = _pictures(config.source, max(config.batch))
-    model, processor = load_vision_model(config.model)
+    name, path = local_critic(config.model)
+    model, processor = load_vision_model(path)
     model = model.to(config.device)
     processor.tokenizer.padding_side = "left"
     numbers: dict[str, Number] = {}
@@ -72,28 +101,18 @@ def measure(config: SpeedCritiqueConfig) -> Run:
         numbers[f"batch {size}: tokens/s"] = Number.of_repeats(
             [config.tokens * rate for rate in rates["generate"]], "tokens/s"
         )
-        for side, name in (("generate", "pictures/s"), ("forward-only", "forward-only"), ("prepare", "prepare")):
-            numbers[f"batch {size}: {name}"] = Number.of_repeats(rates[side], "pictures/s")
+        for side, shown in (("generate", "pictures/s"), ("forward-only", "forward-only"), ("prepare", "prepare")):
+            numbers[f"batch {size}: {shown}"] = Number.of_repeats(rates[side], "pictures/s")
         shares = [one / other for one, other in zip(rates["generate"], rates["forward-only"], strict=True)]
         numbers[f"batch {size}: of the forward-only rate"] = Number.of_repeats(shares, "share")
     parameters = sum(one.numel() for one in model.parameters())
-    data = {
-        "source": portable_path(config.source),
-        "pictures": len(contents),
-        "model": Path(config.model).name,
+    known = {
+        "model": name,
         "parameters": parameters,
         "prompt_tokens": int(prepared["input_ids"].shape[1]),
         "dtype": str(model.dtype).removeprefix("torch."),
     }
-    return Run(
-        name=config.name,
-        command=command_of("bench speed critique", config),
-        machine=describe_machine(config.device),
-        seed=0,
-        data=data,
-        numbers=numbers,
-        notes=(f"{config.tokens} new tokens for each picture, greedy; {parameters:,} parameters.",),
-    )
+    return numbers, [f"{config.tokens} new tokens for each picture, greedy; {parameters:,} parameters."], known
 
 
 def _rates(sides: dict[str, Callable[[], Any]], config: SpeedCritiqueConfig, size: int) -> dict[str, list[float]]:

@@ -47,7 +47,8 @@ class Question:
 @dataclass(frozen=True)
 class Answer:
     """What was said: `text`, and `value` where a schema was asked for. `form`: how the schema was asked for at last.
-    `chances`: log-probabilities of the question's words, None where the server tells none (chat_likely.py)."""
+    `chances`: log-probabilities of the question's words, None where the server tells none (chat_likely.py). `tokens`: of
+    question and answer together, `said`: of the answer, both as the server counts them, 0 where it does not."""
 
     text: str
     value: Any
@@ -55,6 +56,7 @@ class Answer:
     tokens: int = 0
     cached: bool = False
     chances: tuple[float, ...] | None = None
+    said: int = 0
 
 
 @dataclass(frozen=True)
@@ -202,7 +204,8 @@ class Exchange:
         if self.question.schema is None:
             self.client.learn(self.dialect)
             chances = listed_chances(content, self.question.words) if self.question.words else None
-            return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens, chances=chances)
+            said = _tokens_of(content, "completion_tokens")
+            return Answer(THOUGHTS.sub("", text).strip(), None, "plain", tokens, chances=chances, said=said)
         value, wrong = find_json(text, self.question.schema)
         if wrong is None:
             self.client.learn(self.dialect)
@@ -265,9 +268,9 @@ def _text_of(message: Mapping[str, Any]) -> str:
     return content if isinstance(content, str) else ""
 
 
-def _tokens_of(content: Mapping[str, Any]) -> int:
+def _tokens_of(content: Mapping[str, Any], which: str = "total_tokens") -> int:
     usage = content.get("usage")
-    total = usage.get("total_tokens") if isinstance(usage, dict) else None
+    total = usage.get(which) if isinstance(usage, dict) else None
     return total if isinstance(total, int) and 0 <= total < 1 << 40 else 0
 
 

@@ -1,12 +1,13 @@
 """`bench speed critique`: rates of a tiny critic, and what an answer adds to its input."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from benchmarks.speed.critique import SpeedCritiqueConfig, _with_answer, measure
-from indexes.errors import BeholderError
+from indexes.errors import BeholderError, ConditionFailed
 from tests.conftest import ROOT, write_pictures
 
 sys.path.append(str(ROOT / "tests" / "retrieval"))
@@ -28,6 +29,22 @@ def test_rates_of_a_tiny_critic(tmp_path: Path) -> None:
     assert str(tmp_path) not in run.command
 
 
+def test_rates_of_a_critic_behind_a_server(tmp_path: Path, chat_server: str) -> None:
+    write_pictures(tmp_path / "pictures", 2)
+    config = SpeedCritiqueConfig(tmp_path / "pictures", f"llm:sees@{chat_server}", batch=(1, 3), repeats=2)
+    run = measure(config)
+    for size in (1, 3):
+        rate = run.numbers[f"batch {size}: pictures/s"]
+        assert rate.n == 2
+        assert run.numbers[f"batch {size}: answer after"].value == pytest.approx(size / rate.value)
+        assert run.numbers[f"batch {size}: tokens/s"].value == pytest.approx(10 * rate.value)  # ten tokens, it says
+    assert not any("forward" in name for name in run.numbers)
+    assert "127.0.0.1" not in f"{run.command}{run.data}"
+    for model, said in (("silent", "answers nothing"), ("wrong-key", "status 401")):
+        with pytest.raises(ConditionFailed, match=said):
+            measure(replace(config, model=f"llm:{model}@{chat_server}", timeout_s=0.5))
+
+
 def test_an_answer_lengthens_what_has_a_value_per_token() -> None:
     import torch
 
@@ -43,3 +60,6 @@ def test_mistakes_get_one_line(tmp_path: Path) -> None:
         SpeedCritiqueConfig(tmp_path, "x", batch=(0,), tokens=0)
     with pytest.raises(BeholderError, match="no picture that can be read"):
         measure(SpeedCritiqueConfig(tmp_path, "x"))
+    write_pictures(tmp_path / "pictures", 1)
+    with pytest.raises(BeholderError, match="there is no critic 'nobody'"):
+        measure(SpeedCritiqueConfig(tmp_path / "pictures", "nobody"))
