@@ -1,7 +1,8 @@
-"""Makes the documents' pictures of the page, over the sample pictures: python -m tests.retrieval.page_shots FOLDER.
+"""Makes the documents' pictures of the page, over the sample pictures: python -m tests.retrieval.page_shots FOLDER
+[CRITIC].
 
 FOLDER is filled with embeddings, scores and an index of retrieval/samples; docs/page-search.jpg and docs/page-taste.jpg
-are written. Needs Chromium.
+are written, and with a critic docs/page-why.jpg alone: what it says is its own. Needs Chromium.
 """
 
 import subprocess
@@ -14,6 +15,7 @@ from playwright.sync_api import sync_playwright
 from tests.conftest import ROOT
 from tests.retrieval.browser import FLAGS, SAMPLES, chromium, serving
 
+PATIENCE_MS = 300_000  # a critic is loaded with its first question
 SCORERS = ("beholder-appeal", "saturation", "colourfulness", "warmth", "brightness", "complexity")
 
 
@@ -30,10 +32,26 @@ def make_index(folder: Path) -> Path:
     return index
 
 
-def shoot(page: Any, name: str) -> None:
+def shoot(page: Any, name: str, quality: int = 86) -> None:
     page.wait_for_load_state("networkidle")
     page.wait_for_timeout(1200)  # until pictures have glided and faded in
-    page.screenshot(path=ROOT / "docs" / name, type="jpeg", quality=86)
+    page.screenshot(path=ROOT / "docs" / name, type="jpeg", quality=quality)
+
+
+def shoot_why(folder: Path, critic: str) -> None:
+    """What a critic says of a picture in the viewer; ends with an error where it says nothing."""
+    index = make_index(folder)
+    votes = folder / "votes.jsonl"
+    with serving(f"samples={index}", "--votes", votes, "--critic", critic) as address, sync_playwright() as running:
+        browser = running.chromium.launch(executable_path=chromium(), args=FLAGS)
+        page = browser.new_page(viewport={"width": 1280, "height": 800})
+        page.set_default_timeout(PATIENCE_MS)
+        page.goto(f"{address}/?q=sunset over the water")
+        page.locator("#pictures img.there").first.wait_for()
+        page.locator("#pictures .open").first.click()
+        page.get_by_role("button", name="Why?").click()
+        page.locator(".why blockquote").wait_for()
+        shoot(page, "page-why.jpg", quality=80)
 
 
 def main(folder: Path) -> None:
@@ -57,4 +75,7 @@ def main(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    if len(sys.argv) > 2:
+        shoot_why(Path(sys.argv[1]), sys.argv[2])
+    else:
+        main(Path(sys.argv[1]))

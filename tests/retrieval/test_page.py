@@ -1,91 +1,11 @@
 """The page, driven in a real browser against a real service: what a person does shows what the service answers."""
 
 import base64
-import json
-import random
-from collections.abc import Callable, Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.request import Request, urlopen
 
-import pytest
-
-from retrieval.hpir import read_hpir
-from tests.retrieval.browser import FLAGS, HOSTILE, chromium, make_collection, serving
-
-playwright_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed (extra dev)")
-if chromium() is None:
-    pytest.skip("no Chromium on this machine (Debian's package chromium)", allow_module_level=True)
-pytest.importorskip("uvicorn", reason="the extra serve is not installed")
-
-Open = Callable[..., Any]
-ORDER = "() => [...document.querySelectorAll('#pictures > li')].map((item) => Number(item.dataset.id))"
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("page")
-
-
-@pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    index = make_collection(folder)
-    with serving(f"pictures={index}", f"again={index}", "--votes", folder / "votes.jsonl") as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with playwright_api.sync_playwright() as running:
-        yield running.chromium.launch(executable_path=chromium(), args=FLAGS)
-
-
-@pytest.fixture
-def open_page(browser: Any, address: str) -> Iterator[Open]:
-    """Opens the page; at the end no script has failed and nothing was asked of another host."""
-    contexts, wrong = [], []
-
-    def opened(path: str = "/", *, width: int = 1280, height: int = 800, **settings: Any) -> Any:
-        context = browser.new_context(viewport={"width": width, "height": height}, **settings)
-        contexts.append(context)
-        page = context.new_page()
-        page.set_default_timeout(30_000)
-        page.on("pageerror", lambda error: wrong.append(f"script: {error}"))
-        page.on("console", lambda line: wrong.append(line.text) if "Content Security" in line.text else None)
-        ours = (address, "blob:", "data:")
-        page.on("request", lambda asked: None if asked.url.startswith(ours) else wrong.append(asked.url))
-        page.goto(address + path)
-        return page
-
-    yield opened
-    for context in contexts:
-        context.close()
-    assert wrong == []
-
-
-def answered(address: str, query: Any, **config: Any) -> list[dict[str, Any]]:
-    body = json.dumps({"query": query, "config": {"k": 48, **config}}).encode()
-    with urlopen(Request(f"{address}/search", body, {"content-type": "application/json"}), timeout=120) as answer:
-        results: list[dict[str, Any]] = json.load(answer)["results"]
-    return results
-
-
-def ids(address: str, query: Any, **config: Any) -> list[int]:
-    return [one["id"] for one in answered(address, query, **config)]
-
-
-def shows(page: Any, expected: list[int]) -> None:
-    """Waits until the wall shows these pictures first, in this order."""
-    same = f"(wanted) => JSON.stringify(({ORDER})().slice(0, wanted.length)) === JSON.stringify(wanted)"
-    try:
-        page.wait_for_function(same, arg=expected)
-    except playwright_api.TimeoutError:
-        assert page.evaluate(ORDER)[: len(expected)] == expected
-
-
-def typed(words: str) -> dict[str, Any]:
-    return {"text": [{"text": words, "weight": 1}]}
+from tests.retrieval.browser import HOSTILE, serving
+from tests.retrieval.page_client import Open, answered, ids, shows, typed
 
 
 def test_typing_shows_what_the_service_finds_and_the_address_keeps_it(open_page: Open, address: str) -> None:
@@ -127,10 +47,10 @@ def test_a_slider_by_its_scorers_name_orders_the_pictures_again(open_page: Open,
 
 
 def test_a_dropped_picture_finds_itself_and_a_negative_weight_sends_it_away(
-    open_page: Open, address: str, folder: Path
+    open_page: Open, address: str, page_folder: Path
 ) -> None:
     first = answered(address, typed("a boat"), where="uri LIKE '%\\_%' ESCAPE '\\'")[0]
-    content = (folder / "pictures" / first["uri"]).read_bytes()
+    content = (page_folder / "pictures" / first["uri"]).read_bytes()
     page = open_page()
     page.evaluate(
         """(data) => {
@@ -287,99 +207,6 @@ def test_keys_alone_search_move_open_and_find_what_is_similar(open_page: Open, a
     assert page.evaluate("document.activeElement.id") == "words"
 
 
-def test_every_control_has_a_name_and_results_are_announced(open_page: Open, address: str) -> None:
-    page = open_page("/?q=trees&not=people&where=width > 10")
-    shows(page, ids(address, {**typed("trees"), "not": ["people"]}, where="width > 10"))
-    page.get_by_role("button", name="Filter", exact=True).click()
-    for _ in range(2):
-        nameless = page.evaluate(
-            """() => [...document.querySelectorAll("button, input, select, textarea, a, img")]
-              .filter((one) => one.checkVisibility() && !one.ariaLabel && !one.alt && !one.textContent.trim())
-              .filter((one) => !one.labels?.[0]?.textContent.trim())
-              .filter((one) => !one.closest("button[aria-label]"))
-              .map((one) => one.outerHTML.slice(0, 120))"""
-        )
-        assert nameless == []
-        page.get_by_role("button", name="Compare").click()
-    status = page.locator("#status")
-    assert (status.get_attribute("role"), status.get_attribute("aria-live")) == ("status", "polite")
-    assert page.get_by_role("search").count() == 1
-    assert page.evaluate("document.querySelectorAll('#pictures [tabindex=\"0\"]').length") == 1  # one stop for Tab
-
-
-@pytest.mark.parametrize("width", [320, 390, 768])
-def test_a_narrow_screen_is_not_scrolled_sideways_and_its_targets_can_be_hit(
-    open_page: Open, address: str, width: int
-) -> None:
-    page = open_page("/?q=trees&not=people", width=width, height=780, has_touch=True, is_mobile=True)
-    shows(page, ids(address, {**typed("trees"), "not": ["people"]}))
-    for place in ("answer", "comparing", "voting"):
-        wide = page.evaluate("() => document.documentElement.scrollWidth - innerWidth")
-        assert wide <= 0, place
-        small = page.evaluate(
-            """() => [...document.querySelectorAll("button, select")].filter((one) => one.checkVisibility())
-              .filter((one) => one.getBoundingClientRect().height < 24).map((one) => one.outerHTML.slice(0, 100))"""
-        )
-        assert small == [], place
-        if place == "answer":
-            sizes = page.evaluate("[...document.querySelectorAll('#pictures .open')].map((one) => one.offsetHeight)")
-            assert min(sizes[:20]) > 60
-            page.get_by_role("button", name="Compare").click()
-        elif place == "comparing":
-            page.get_by_role("button", name="Vote blind").click()
-            page.locator(".question").first.wait_for()
-    page.get_by_role("button", name="Compare").click()
-    page.locator("#pictures .open").first.tap()
-    page.locator("#viewer").wait_for()
-    assert page.evaluate("() => document.documentElement.scrollWidth - innerWidth") <= 0
-
-
-def test_rows_are_flush_in_order_and_near_the_wanted_height(open_page: Open) -> None:
-    page, generator = open_page(), random.Random(0)
-    for _ in range(30):
-        ratios = [generator.choice([0.3, 0.66, 0.75, 1, 1.33, 1.5, 1.78, 4]) for _ in range(generator.randint(1, 60))]
-        width, height, gap = generator.choice([300, 720, 1300, 1800]), generator.choice([150, 260, 340]), 12
-        given = {"width": width, "height": height, "gap": gap}
-        code = "async ([ratios, given]) => (await import('/page/layout.js')).justified(ratios, given)"
-        layout = page.evaluate(code, [ratios, given])
-        places, top = layout["places"], 0.0
-        assert len(places) == len(ratios)
-        rows: dict[float, list[dict[str, float]]] = {}
-        for place in places:
-            rows.setdefault(place["top"], []).append(place)
-        for number, (row_top, row) in enumerate(rows.items()):
-            assert row_top == pytest.approx(top)
-            assert len({place["height"] for place in row}) == 1
-            for one, other in pairwise(row):
-                assert other["left"] == pytest.approx(one["left"] + one["width"] + gap)
-            right = row[-1]["left"] + row[-1]["width"]
-            assert right <= width + 1e-6
-            if number < len(rows) - 1:
-                assert right == pytest.approx(width)
-                assert height / 2.2 < row[0]["height"] < height * 2.2 or len(row) == 1
-            top += row[0]["height"] + gap
-        assert layout["height"] == pytest.approx(top - gap)
-
-
-def test_dark_follows_the_system_can_be_set_and_both_can_be_read(open_page: Open, address: str) -> None:
-    def contrasts(page: Any) -> list[float]:
-        code = """() => ["#status", "#words", ".slider .name", ".idea", "#add-not"].map((one) =>
-          [getComputedStyle(document.querySelector(one)).color, getComputedStyle(document.body).backgroundColor])"""
-        return [_contrast(one, other) for one, other in page.evaluate(code)]
-
-    light, dark = (open_page("/?q=trees", color_scheme=scheme) for scheme in ("light", "dark"))
-    for page in (light, dark):
-        shows(page, ids(address, typed("trees")))
-        assert min(contrasts(page)) >= 4.5  # WCAG AA
-    background = "() => getComputedStyle(document.body).backgroundColor"
-    assert _luminance(light.evaluate(background)) > 0.8
-    assert _luminance(dark.evaluate(background)) < 0.02
-    dark.get_by_role("button", name="Light or dark").click()
-    assert _luminance(dark.evaluate(background)) > 0.8
-    dark.reload()
-    assert _luminance(dark.evaluate(background)) > 0.8
-
-
 def test_words_of_a_caption_are_words(open_page: Open, address: str) -> None:
     hostile = next(one for one in answered(address, typed("a"), k=100) if one["caption"] == HOSTILE)
     page = open_page(f"/?like={hostile['id']}&q={HOSTILE[:20]}")
@@ -392,62 +219,18 @@ def test_words_of_a_caption_are_words(open_page: Open, address: str) -> None:
     assert "taken" not in page.title()
 
 
-def test_votes_are_blind_kept_and_exported(open_page: Open, address: str, folder: Path) -> None:
-    page = open_page("/?q=trees")
-    page.get_by_role("button", name="Compare").click()
-    page.locator(".row .open").nth(12).wait_for()  # side by side: more than one row's worth
-    assert "pictures, brightness +1" in page.locator("#taste").inner_text()
-    page.get_by_role("button", name="Vote blind").click()
-    page.locator(".question").first.wait_for()
-    titles = page.locator(".row h2")
-    assert titles.all_inner_texts() == ["Upper row", "Lower row"]
-    assert not any(word in " ".join(page.locator(".row").all_inner_texts()) for word in ("brightness", "relevance"))
-    upper = page.evaluate(
-        "[...document.querySelectorAll('.row')[0].querySelectorAll('li')].map((one) => +one.dataset.id)"
-    )
-    page.get_by_label("Your name with the votes").fill("anna")
-    page.get_by_label("Your name with the votes").press("Tab")
-    page.get_by_role("group", name="Which row fits the words better?").get_by_role("button", name="Upper").click()
-    page.get_by_text("1 vote kept").wait_for()
-    page.locator("body").press("2")
-    page.get_by_text("2 votes kept").wait_for()
-    page.locator("body").press("3")
-    page.get_by_role("table").wait_for()
-    plain = ids(address, typed("trees"), k=5)
-    order = "ab" if upper == plain else "ba"
-    assert titles.all_inner_texts()[order.index("a")] == "A · pictures, relevance alone"
-    assert titles.all_inner_texts()[order.index("b")] == "B · pictures, brightness +1"
-    with page.expect_download() as download:
-        page.get_by_text("Export votes").click()
-    download.value.save_as(folder / "hpir.jsonl")
-    item = read_hpir(folder / "hpir.jsonl")[-1]
-    assert (item.query, item.voters, item.shown_order) == ("trees", ("anna",), (order,))
-    assert item.votes == {"accuracy": (order[0],), "aesthetics": (order[1],), "diversity": ("same",)}
-    shas = {one["id"]: one["sha256"] for one in answered(address, typed("trees"), k=100)}
-    assert item.group_a == tuple(shas[one] for one in plain)
-    page.locator("body").press("n")
-    page.wait_for_function("() => document.querySelector('#words').value !== 'trees'")
-    page.get_by_text("1 of 12").wait_for()
-
-
-def test_two_indexes_are_compared_but_not_by_the_ids_of_one(open_page: Open, address: str) -> None:
-    like = ids(address, typed("trees"))[0]
-    page = open_page(f"/?q=trees&like={like}")
-    page.get_by_role("button", name="Compare").click()
-    sides = page.locator("fieldset.side")
-    sides.nth(1).get_by_label("Index").select_option("again")
-    page.get_by_text("drop its file instead").wait_for()
-    page.get_by_role("button", name=f"Remove picture {like}").click()
-    page.locator(".row").nth(1).locator(".open").nth(9).wait_for()
-    page.get_by_role("button", name="Vote blind").click()  # the same folder twice, so the same pictures
-    page.get_by_text("nothing to vote on").wait_for()
-
-
 def test_a_token_is_asked_for_once_and_the_services_limit_ends_the_wall(
-    browser: Any, folder: Path, address: str
+    browser: Any, page_folder: Path, address: str
 ) -> None:
+    index = page_folder / "pictures.index"
     with serving(
-        f"pictures={folder / 'pictures.index'}", "--votes", folder / "v.jsonl", "--token", "sesame-open", "--max-k", 60
+        f"pictures={index}",
+        "--votes",
+        page_folder / "v.jsonl",
+        "--token",
+        "sesame-open",
+        "--max-k",
+        60,
     ) as own:
         page = browser.new_page()
         page.goto(own)
@@ -465,15 +248,3 @@ def test_a_token_is_asked_for_once_and_the_services_limit_ends_the_wall(
         page.wait_for_timeout(500)
         assert "60 of 100" in page.locator("#status").inner_text()
         page.close()
-
-
-def _luminance(colour: str) -> float:
-    parts = [float(part) / 255 for part in colour[colour.index("(") + 1 : -1].split(",")[:3]]
-    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def _contrast(one: str, other: str) -> float:
-    """WCAG 2: (lighter + 0.05) / (darker + 0.05)."""
-    darker, lighter = sorted((_luminance(one), _luminance(other)))
-    return (lighter + 0.05) / (darker + 0.05)

@@ -9,6 +9,7 @@ import { showRewrite } from "./rewrite.js";
 import { makeSliders } from "./sliders.js";
 import { Viewer } from "./viewer.js";
 import { Wall } from "./wall.js";
+import { Why } from "./why.js";
 
 const PAGE = 48; // pictures at once; the next ones come as the end is neared
 const TYPING_MS = 140, SLOW_TYPING_MS = 1000; // the second where a language model is asked: not for half a word
@@ -28,7 +29,8 @@ const wall = new Wall(list, {
   gap: () => (narrow() ? 8 : 14),
   foot: () => (document.body.classList.contains("details") ? 54 : 0),
 });
-const viewer = new Viewer($("#viewer"), { similar, add: addLike, closed: (at) => wall.focus(at) });
+const why = new Why({ critic: () => info.critic ?? null, keeps: (name) => Boolean(info.indexes.find((one) => one.name === name)?.critiques?.length) });
+const viewer = new Viewer($("#viewer"), { similar, add: addLike, why, closed: (at) => wall.focus(at) });
 const compare = new Compare($("#taste"), { info: () => info, query: () => query, index: () => index().name, viewer, setWords });
 
 const most = () => info.limits?.max_k ?? 1000; // results that the service gives for one query
@@ -280,11 +282,10 @@ function listen() {
 function readInfo(given) {
   const listed = (columns) => (Array.isArray(columns) ? columns : Object.entries(columns ?? {}).map(([name, type]) => ({ name, type })));
   const named = (names) => (names ?? []).map((one) => one.name ?? one);
-  const scored = (scorers) => scorers.map(({ name }) => ({ name: `${name.replaceAll("-", "_")}_percentile`, type: "float" }));
   const indexes = (given.indexes ?? []).map((one) => ({
     ...one,
     scorers: one.scorers ?? [],
-    columns: [...listed(one.columns), ...scored(one.scorers ?? [])],
+    columns: listed(one.columns),
     rewriters: named(one.rewriters ?? given.rewriters),
     rerankers: named(one.rerankers ?? given.rerankers),
   }));
@@ -300,6 +301,7 @@ async function start() {
   } catch (error) {
     return failed(error);
   }
+  $("#why-key").hidden = !info.critic && !info.indexes.some(({ critiques }) => critiques?.length);
   showControls();
   search();
   if (!("ontouchstart" in window)) words.focus({ preventScroll: true });

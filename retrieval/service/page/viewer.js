@@ -3,9 +3,9 @@
 import { calm, fileName, icon, make, ordinal, wordsOf } from "./dom.js";
 
 export class Viewer {
-  // similar(result), add(result): what the two buttons do. closed(at): where the focus goes back to.
-  constructor(dialog, { similar, add, closed }) {
-    Object.assign(this, { dialog, similar, add, closed });
+  // similar(result), add(result): what the two buttons do. why: what critics say. closed(at): where the focus goes back to.
+  constructor(dialog, { similar, add, why, closed }) {
+    Object.assign(this, { dialog, similar, add, why, closed });
     this.results = [];
     this.at = -1;
     this.image = make("img", { alt: "" });
@@ -64,21 +64,24 @@ export class Viewer {
       bar.style.setProperty("--share", `${100 * share}%`);
       bars.append(make("div", {}, make("dt", {}, name), make("dd", {}, bar, make("span", {}, ordinal(share)))));
     }
+    const why = this.why.of(result);
     const copies = result.copies?.length ? make("p.quiet", {}, `stands for ${result.copies.length} more, nearly the same`) : "";
     return [
       make("h2", {}, wordsOf(result)),
       make("p.facts", {}, facts.join(" · ")),
       result.caption ? make("p.file", {}, fileName(result)) : "",
       copies,
-      scores.length ? make("p.of", {}, "percentile in this index") : "",
+      scores.length ? make("p.of", {}, "measured: percentile in this index") : "",
       scores.length ? bars : "",
       make(
         "div.doing",
         {},
         make("button.main", { type: "button", onclick: done(this.similar) }, "More like this"),
+        why.button,
         make("button.plain", { type: "button", onclick: done(this.add) }, "Add to the query"),
         make("a.plain", { href: result.image, target: "_blank", rel: "noopener" }, "Open the file"),
       ),
+      why.section,
     ];
   }
 
@@ -87,6 +90,7 @@ export class Viewer {
     if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "ArrowRight" || event.key === "ArrowDown") this.show(this.at + 1);
     else if (event.key === "ArrowLeft" || event.key === "ArrowUp") this.show(this.at - 1);
+    else if (event.key === "w" || event.key === "?") this.why.toggle();
     else if (event.key === "m" && result) {
       this.dialog.close();
       this.similar(result);
