@@ -7,7 +7,7 @@ reference fewer, so a little low).
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,16 +18,15 @@ from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from indexes.records.shards import Embeddings
 from retrieval.critic.conversation_readers import DESCRIBE
-from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, load_critic, shown_spec, texts_of, unanswered
+from .critics import Asked, AskingConfig, Critic, load_critic, shown_spec, texts_of, unanswered
 from .text_metrics import CAPTION_METRICS, measure_texts, signatures
 from .texts import Wanted, number_of, numbers_of
 
 
 @dataclass(frozen=True)
-class CaptionsConfig:
+class CaptionsConfig(AskingConfig):
     """Options of `bench critique captions`."""
 
     table: Path
@@ -40,16 +39,7 @@ class CaptionsConfig:
     pictures: Path | None = None
     embeddings: Path | None = None  # of both splits' pictures
     limit: int = 0
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    max_answer_tokens: int = 64
-    seed: int = 0
-    name: str = "critique-captions"
-
-    @property
-    def settings(self) -> AskSettings:
-        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    name: str = field(default="critique-captions", kw_only=True)
 
 
 def measure_captions(config: CaptionsConfig, *, critic: Critic | None = None) -> Run:

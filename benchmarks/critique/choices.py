@@ -10,7 +10,7 @@ import json
 import random
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,12 @@ from benchmarks.runs import Number, Run, command_of, describe_machine, portable_
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from retrieval.critic.claims import label_said
-from retrieval.language.asking import AskSettings
 from retrieval.language.chat_exchange import Answer, Question
 from retrieval.language.chat_schema import object_schema
 from retrieval.language.prompt import read_prompt
 from retrieval.progress import progress_line
 
-from .critics import Critic, ModelCritic, Said, load_critic, shown_spec, unanswered, write_answers
+from .critics import AskingConfig, Critic, ModelCritic, Said, load_critic, shown_spec, unanswered, write_answers
 from .scores import aesbench_overall, option_said
 from .sets import OPEN, Item, Items, read_aesbench, read_aqua, read_artbench, read_artquest, read_vlmevalkit, told
 
@@ -44,25 +43,17 @@ PUBLISHED = {  # AesP, AesE, AesA in percent, AesI 0 to 2, overall
 
 
 @dataclass(frozen=True)
-class ChoicesConfig:
+class ChoicesConfig(AskingConfig):
     """Options of both verbs."""
 
     questions: Path
-    critic: str
+    critic: str = ""
     pictures: Path | None = None  # the folder that names begin at; else that of the questions
     judge: str = ""  # of AesI: llm:MODEL[@URL]; "": AesI is asked and not rated
     answers: Path | None = None  # folder for the answers, as AesBench's makers take them
     limit: int = 0  # questions drawn at random; 0: all
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    max_answer_tokens: int = 256
-    seed: int = 0
-    name: str = "aesbench"
-
-    @property
-    def settings(self) -> AskSettings:
-        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    max_answer_tokens: int = field(default=256, kw_only=True)
+    name: str = field(default="aesbench", kw_only=True)
 
 
 def measure_aesbench(config: ChoicesConfig, *, critic: Critic | None = None, judge: Critic | None = None) -> Run:

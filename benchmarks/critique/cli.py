@@ -1,7 +1,8 @@
 """`bench critique`: what critics are worth."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -23,6 +24,13 @@ Tokens = Annotated[int, typer.Option(help="Most tokens of an answer.")]
 Pictures = Annotated[Path | None, typer.Option(help="Folder that names begin at; else the file's.")]
 
 
+def _asking(given: Mapping[str, Any], subject: str) -> dict[str, Any]:
+    """What every verb has, of its options: how the critic is asked, and the name of the run."""
+    shared = "device", "concurrency", "timeout_s", "max_answer_tokens", "seed"
+    name = name_of_run(given["name"], given["out"], Path(subject))
+    return {**{option: given[option] for option in shared if option in given}, "name": name}
+
+
 @app.command()
 def claims(
     conversations: Conversations,
@@ -34,7 +42,7 @@ def claims(
     pictures: Drawn = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 64,
     seed: Seed = 0,
     name: Name = None,
@@ -56,12 +64,7 @@ def claims(
         blind=blind,
         no_blind=no_blind,
         pictures=pictures,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path("critique-claims")),
+        **_asking(locals(), "critique-claims"),
     )
     finish(measure_claims(config), out, as_json)
 
@@ -76,7 +79,7 @@ def pairs(
     pairs: Annotated[int, typer.Option(help="Ask only of so many pairs, drawn at random; 0: all.")] = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 64,
     seed: Seed = 0,
     name: Name = None,
@@ -97,12 +100,7 @@ def pairs(
         split=split,
         pictures=pictures,
         pairs=pairs,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path("critique-pairs")),
+        **_asking(locals(), "critique-pairs"),
     )
     finish(measure_pairs(config), out, as_json)
 
@@ -121,7 +119,7 @@ def captions(
     limit: Drawn = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 64,
     seed: Seed = 0,
     name: Name = None,
@@ -145,12 +143,7 @@ def captions(
         pictures=pictures,
         embeddings=embeddings,
         limit=limit,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path("critique-captions")),
+        **_asking(locals(), "critique-captions"),
     )
     finish(measure_captions(config), out, as_json)
 
@@ -165,7 +158,7 @@ def texts(
     limit: Drawn = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 512,
     seed: Seed = 0,
     name: Name = None,
@@ -185,12 +178,7 @@ def texts(
         split=split,
         kind=kind,
         limit=limit,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path("critique-texts")),
+        **_asking(locals(), "critique-texts"),
     )
     finish(measure_written(config), out, as_json)
 
@@ -205,7 +193,7 @@ def aesbench(
     limit: Annotated[int, typer.Option(help="Only so many questions, drawn at random; 0: all.")] = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 256,
     seed: Seed = 0,
     name: Name = None,
@@ -225,12 +213,7 @@ def aesbench(
         judge=judge,
         answers=answers,
         limit=limit,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path("aesbench")),
+        **_asking(locals(), "aesbench"),
     )
     finish(measure_aesbench(config), out, as_json)
 
@@ -243,7 +226,7 @@ def art(
     limit: Annotated[int, typer.Option(help="Only so many questions, drawn at random; 0: all.")] = 0,
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     max_answer_tokens: Tokens = 64,
     seed: Seed = 0,
     name: Name = None,
@@ -261,12 +244,7 @@ def art(
         critic=critic,
         pictures=pictures,
         limit=limit,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        max_answer_tokens=max_answer_tokens,
-        seed=seed,
-        name=name_of_run(name, out, Path(f"art-{questions.stem.lower()}")),
+        **_asking(locals(), f"art-{questions.stem.lower()}"),
     )
     finish(measure_art(config), out, as_json)
 
@@ -277,7 +255,7 @@ def grades(
     judge: Annotated[str, typer.Option(help="Who grades: llm:MODEL[@URL] or hf:MODEL.")],
     device: Device = "cpu",
     concurrency: Concurrency = 4,
-    timeout: Timeout = 120.0,
+    timeout_s: Timeout = 120.0,
     seed: Seed = 0,
     name: Name = None,
     out: Out = None,
@@ -292,10 +270,6 @@ def grades(
     config = GradesConfig(
         answers=answers,
         judge=judge,
-        device=device,
-        concurrency=concurrency,
-        timeout_s=timeout,
-        seed=seed,
-        name=name_of_run(name, out, Path("critique-grades")),
+        **_asking(locals(), "critique-grades"),
     )
     finish(measure_grades(config), out, as_json)

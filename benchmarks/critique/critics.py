@@ -31,6 +31,22 @@ GREY_SIDE = 224  # px
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True, kw_only=True)
+class AskingConfig:
+    """Options of every verb that asks a critic."""
+
+    device: str = "cpu"
+    concurrency: int = 4
+    timeout_s: float = 120.0
+    max_answer_tokens: int = 64
+    seed: int = 0
+    name: str = "critique"
+
+    @property
+    def settings(self) -> AskSettings:
+        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+
+
 @dataclass(frozen=True)
 class Asked:
     """A question about pictures, of files or of their content."""

@@ -12,34 +12,23 @@ from benchmarks.runs import Number, Run, command_of, describe_machine, portable_
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_file
 from retrieval.conversations import IMAGE, Claim, Conversation, Reading, read_conversations
-from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, Said, shown_spec
+from .critics import Asked, AskingConfig, Critic, Said, shown_spec
 
 
 @dataclass(frozen=True)
-class CritiqueConfig:
+class CritiqueConfig(AskingConfig):
     """Options of `bench critique claims` and `bench critique pairs`."""
 
     conversations: Path
-    critic: str
+    critic: str = ""
     data: Path | None = None  # the folder that pictures' paths begin at
     split: str = "val"
     blind: str = ""  # of `claims`: a critic that sees no picture; "": the same one, shown a plain grey
     no_blind: bool = False
     pictures: int = 0  # drawn at random; 0: all
     pairs: int = 0  # of `bench critique pairs`: drawn at random; 0: all
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    max_answer_tokens: int = 64
-    seed: int = 0
-    name: str = "critique"
-
-    @property
-    def settings(self) -> AskSettings:
-        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
 
 
 def choose(config: CritiqueConfig, kinds: Sequence[str]) -> tuple[Reading, list[Conversation]]:

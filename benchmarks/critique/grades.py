@@ -7,7 +7,7 @@ words of each beside its grade: judges like length. 25 pictures, one judge: weak
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +16,11 @@ from benchmarks.measures.stats import bootstrap_mean, paired_difference
 from benchmarks.runs import Number, Run, command_of, describe_machine, portable_path
 from indexes.errors import BeholderError, FormatError
 from indexes.records.manifest import sha256_file
-from retrieval.language.asking import AskSettings
 from retrieval.language.chat_exchange import Answer, Question
 from retrieval.language.chat_schema import object_schema
 from retrieval.language.prompt import read_prompt
 
-from .critics import ModelCritic, load_critic, shown_spec
+from .critics import AskingConfig, ModelCritic, load_critic, shown_spec
 
 SYSTEMS = {"A": "ArtGPT-4", "M": "MiniGPT-4"}
 TASKS = {
@@ -42,16 +41,12 @@ ORDER = "IDC", "ISAC", "ICRC", "MDIUC"
 
 
 @dataclass(frozen=True)
-class GradesConfig:
+class GradesConfig(AskingConfig):
     """Options of `bench critique grades`."""
 
     answers: Path
-    judge: str
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    seed: int = 0
-    name: str = "critique-grades"
+    judge: str = ""
+    name: str = field(default="critique-grades", kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -101,7 +96,7 @@ def read_answers(path: Path) -> list[Graded]:
 def measure_grades(config: GradesConfig, *, judge: ModelCritic | None = None) -> Run:
     """The run record. `judge`: one already loaded, instead of config.judge."""
     if judge is None:
-        loaded = load_critic(config.judge, AskSettings(config.device, config.concurrency, config.timeout_s, 64))
+        loaded = load_critic(config.judge, config.settings)
         if not isinstance(loaded, ModelCritic):
             raise BeholderError(f"the judge {config.judge}", "llm:MODEL[@URL] or hf:MODEL", "Name a model.")
         judge = loaded

@@ -8,7 +8,7 @@ tokens GalleryGPT's figures are by is not published, so they are quoted beside o
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +20,9 @@ from indexes.records.manifest import sha256_file
 from retrieval.conversations import IMAGE, Reading, read_conversations
 from retrieval.critic.claims import label_said
 from retrieval.critic.conversation_readers import EMOTIONS, FEEL, read_artemis, read_llava
-from retrieval.language.asking import AskSettings
 from retrieval.progress import progress_line
 
-from .critics import Asked, Critic, Said, load_critic, shown_spec, texts_of, unanswered
+from .critics import Asked, AskingConfig, Critic, Said, load_critic, shown_spec, texts_of, unanswered
 from .scores import emotion_agreement
 from .text_metrics import METRICS, Scored, lengths, measure_texts, shuffled, signatures
 
@@ -36,25 +35,17 @@ PUBLISHED = {  # BLEU, GLEU, METEOR, ROUGE in percent
 
 
 @dataclass(frozen=True)
-class TextsConfig:
+class TextsConfig(AskingConfig):
     """Options of `bench critique texts`."""
 
     references: Path
-    critic: str
+    critic: str = ""
     pictures: Path | None = None  # the folder that names begin at; else that of the references
     split: str = ""  # of conversations and ArtEmis: only this one
     kind: str = ""  # of conversations: only this one
     limit: int = 0  # pictures drawn at random; 0: all
-    device: str = "cpu"
-    concurrency: int = 4
-    timeout_s: float = 120.0
-    max_answer_tokens: int = 512  # as GalleryGPT's own scripts allow
-    seed: int = 0
-    name: str = "critique-texts"
-
-    @property
-    def settings(self) -> AskSettings:
-        return AskSettings(self.device, self.concurrency, self.timeout_s, self.max_answer_tokens)
+    max_answer_tokens: int = field(default=512, kw_only=True)  # as GalleryGPT's own scripts allow
+    name: str = field(default="critique-texts", kw_only=True)
 
 
 @dataclass(frozen=True)

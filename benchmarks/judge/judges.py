@@ -88,7 +88,7 @@ def _critic(spec: str, kind: str, settings: AskSettings) -> LoadedJudge:
     judge = CriticJudge(critic, JUDGED)
     name = f"critic:{critic.name}"
     asked = {aspect: [one.pictures, one.rows] for aspect, one in JUDGED.items()}
-    decides = {"name": name, "kind": "critic", "model": critic.identity, "questions": asked}
+    decides: dict[str, Any] = {"name": name, "kind": "critic", "model": critic.identity, "questions": asked}
     decides |= {"tile_px": TILE, "max_side_px": MAX_SIDE_PX, "max_answer_tokens": settings.max_answer_tokens}
     return LoadedJudge(judge, name, decides, calls=judge.calls)
 

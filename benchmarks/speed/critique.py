@@ -30,7 +30,7 @@ class SpeedCritiqueConfig:
     """Options of `bench speed critique`; threads = 0 is torch's choice."""
 
     source: Path
-    model: str
+    model: str = ""  # one in the box, FOLDER, hf:MODEL or llm:MODEL[@URL]
     batch: tuple[int, ...] = (1, 16)
     tokens: int = 64  # of each answer
     threads: int = 0

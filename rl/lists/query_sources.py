@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from indexes.errors import BeholderError
+from retrieval.language.asking import Asks
 from retrieval.language.chat_exchange import Failure, Question
 from retrieval.language.chat_schema import Schema, object_schema
 from retrieval.language.prompt import read_prompt
-from retrieval.rewriting.model import Asks
 
 PROMPT = "queries-1"
 MOST_CHARACTERS = 200  # of a query that a model wrote

@@ -94,7 +94,9 @@ def looks(asked: Asked, blind: bool) -> str | None:
 
 
 def test_a_critic_that_looks_is_told_from_a_blind_one(file: Path) -> None:
-    numbers = measure_claims(config_of(file), critic=Speaker(looks)).numbers
+    run = measure_claims(config_of(file), critic=Speaker(looks))
+    assert " val.jsonl --critic speaker --data pictures" in run.command  # the option that the verb has
+    numbers = run.numbers
     assert numbers["balanced accuracy"].value == numbers["coverage"].value == 1
     assert numbers["balanced accuracy"].chance == pytest.approx(1 / 3)
     assert numbers["blind: balanced accuracy"].value == pytest.approx(1 / 3)  # always dark
