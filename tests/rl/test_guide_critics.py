@@ -8,10 +8,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from retrieval.critic.claims import claims_in
 from retrieval.critic.conversation_readers import read_llava
+from retrieval.scoring.scorers import LOOK, load_scorer
+from retrieval.sources.images import decode
 from tests.test_docs import ROOT, beholder, blocks, commands
 
 GUIDE = ROOT / "docs" / "critics.md"
@@ -65,6 +69,20 @@ def test_every_critique_that_was_written_is_of_a_picture_in_the_box() -> None:
     read = read_llava(WRITTEN, pictures=SAMPLES)
     assert len(read.conversations) == 24
     assert not read.problems
+
+
+def test_what_the_critiques_claim_of_a_look_is_measured_so() -> None:
+    """Bright ones are brighter than the median of the pictures written about, and so on."""
+    read = read_llava(WRITTEN).conversations
+    pictures = [np.asarray(decode((SAMPLES / one.pictures[0]).read_bytes())) for one in read]
+    claims = [(place, claim) for place, one in enumerate(read) for claim in claims_in(one.turns[1].text)]
+    claims = [(place, claim) for place, claim in claims if claim.about in LOOK]
+    assert len(claims) > 25
+    for about in {claim.about for _, claim in claims}:
+        scores = np.concatenate([load_scorer(about).score_pictures([one]) for one in pictures])
+        for place, claim in claims:
+            if claim.about == about:
+                assert (scores[place] > np.median(scores)) == (claim.says == "high"), (read[place].id, about)
 
 
 def test_the_record_that_the_guide_shows_is_in_the_file() -> None:
