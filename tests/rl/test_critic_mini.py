@@ -120,7 +120,7 @@ def test_hidden_tokens_of_a_picture_are_seen_by_nobody(tmp_path: Path) -> None:
 
 def test_the_reader_asks_for_values_and_for_what_the_second_has_more(tmp_path: Path) -> None:
     _, _, processor = tiny_critic(tmp_path)
-    texts = Text("Which?", "First.", "compare"), Text("Which?", "First.", "level")
+    texts = Text("Which?", "First.", "compare", -0.5), Text("Which?", "First.", "level")
     packed = Packer(processor.tokenizer, 5, emphasis=3.0).pack([Group((7,), texts[1:]), Group((3, 5), texts)])
     assert packed.pairs.tolist() == [[1, 2]]
     assert packed.weights.tolist() == [1.0, 3.0, 1.0]
@@ -131,11 +131,11 @@ def test_the_reader_asks_for_values_and_for_what_the_second_has_more(tmp_path: P
         states[1][row, place] = value
     states[2][tuple(packed.seen[2])] = torch.tensor([-0.5, 1.0])
     with torch.no_grad():
-        for linear, bias in ((reader.linear, 0.0), (reader.difference, 0.25)):
-            linear.weight.copy_(torch.eye(2))
+        for linear, bias in ((reader.linear, 0.0), (reader.difference, 0.25), (reader.answer, 0.5)):
+            linear.weight.copy_(torch.eye(2)[: linear.out_features])
             linear.bias.fill_(bias)
         errors = reader.errors(tuple(states), packed, wanted)
-    assert errors.tolist() == [0, 0, 0, 0, 0, 0.0625, 0.0625]
+    assert errors.tolist() == [0, 0, 0, 0, 0, 0.0625, 0, 1.0]
 
 
 def test_steps_follow_from_the_seed_and_every_picture_is_visited_once_a_turn(tmp_path: Path) -> None:
@@ -155,6 +155,10 @@ def test_steps_follow_from_the_seed_and_every_picture_is_visited_once_a_turn(tmp
         for text in group.texts:
             if "brighter" in text.question or "luminous" in text.question:
                 assert side_said(text.answer) == ("first" if first > second else "second")
+                gap = pictures.values[list(group.rows), 0] @ [-1, 1]
+                assert text.aim == pytest.approx(gap)
+            if "darker" in text.question or "dimmer" in text.question:
+                assert text.aim == pytest.approx(pictures.values[list(group.rows), 0] @ [1, -1])
     turned = [group for group in singles if group.mirrored == (True,)]
     assert 0 < len(turned) < len(singles)
     assert not any(SIDED.search(text.answer) for group in turned for text in group.texts)

@@ -36,7 +36,7 @@ class MiniConfig:
     context: int = 1024  # tokens
     steps: int = 2600
     pictures: int = 8  # of a step, alone
-    pairs: int = 6  # of a step
+    pairs: int = 8  # of a step
     captions: int = 4  # of a picture at a visit
     levels: int = 3  # forced questions of a picture at a visit
     compared: int = 6  # attributes that a pair is compared by, at most

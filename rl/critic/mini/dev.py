@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 
 from retrieval.critic.claims import LEVELS, MORE, SIDES, claim_words, level_of
-from retrieval.critic.conversation_readers import DESCRIBE
+from rl.critic.grounded import Writer
 from rl.critic.grounded_facts import DEV
 
 from .config import MiniConfig
 from .facts import Pictures
 from .forward import answer_losses, precision_of
 from .pack import Packer, batch_features
-from .texts import Group, Text
+from .texts import Group, Text, text_of
 
 AT_ONCE = 8  # groups
 
@@ -99,11 +99,9 @@ def dev_figures(model: Any, packer: Packer, config: MiniConfig, pictures: Pictur
         parts = {about: _balanced(both) for about, both in said.items()}
         figures[name] = float(np.mean(list(parts.values())))
         figures |= {f"{name} {about}": value for about, value in parts.items()}
-    captions = [
-        Group((row,), tuple(Text(DESCRIBE[0], caption, "caption") for caption in pictures.facts[row].captions))
-        for row in _rows(pictures, config.dev_pictures)
-        if pictures.facts[row].captions
-    ]
+    writer = Writer(pictures.scales)
+    rows = [row for row in _rows(pictures, config.dev_pictures) if pictures.facts[row].captions]
+    captions = [Group((row,), tuple(map(text_of, writer.about(pictures.facts[row], ["caption"])))) for row in rows]
     if captions:
         total = sum(_losses(model, packer, config, captions, features))
         pieces = sum(int((packer.pack([one]).targets >= 0).sum()) for one in captions)

@@ -6,10 +6,13 @@ Texts are written anew at each visit: the same picture is asked in other words, 
 
 from __future__ import annotations
 
+import math
 import random
 import re
 from collections.abc import Iterator
 
+from retrieval.conversations import Conversation
+from retrieval.critic.claims import SIDES, side_said
 from rl.critic.grounded import Writer
 from rl.critic.grounded_facts import TRAIN
 
@@ -64,7 +67,7 @@ class Drawer:
         made = list(writer.about(facts, (*PLAIN, drawn.choice(TALK))))
         levels = [one for one in made if one.kind == "level"]
         dropped = {one.id for one in drawn.sample(levels, max(0, len(levels) - config.levels))}
-        texts = [text_of(one) for one in made if one.id not in dropped]
+        texts = [text_of(one, self._value(row, one)) for one in made if one.id not in dropped]
         asked = asked_of(facts, self.pictures.scales, drawn)
         texts += [Text(question, answer, kind) for kind, question, answer in asked]
         texts += self.further.get((row,), ())
@@ -80,6 +83,12 @@ class Drawer:
         mirrored = (self.config.flips and drawn.random() < 0.5, self.config.flips and drawn.random() < 0.5)
         return Group((first, second), tuple(self._compared(first, second, drawn)), mirrored)
 
+    def _value(self, row: int, one: Conversation) -> float:
+        """Of the attribute that a conversation is about; NaN where it is about none."""
+        about = one.turns[-1].claims[0].about if one.kind in ("level", "compare") else ""
+        columns = self.pictures.attributes
+        return float(self.pictures.values[row, columns.index(about)]) if about in columns else math.nan
+
     def _compared(self, first: int, second: int, drawn: random.Random) -> Iterator[Text]:
         one, other = self.pictures.facts[first], self.pictures.facts[second]
         writer = Writer(self.pictures.scales, drawn.randrange(1 << 30))
@@ -87,7 +96,8 @@ class Drawer:
         for about in drawn.sample(abouts, min(len(abouts), self.config.compared)):
             made = writer.compared(one, other, about)
             if made is not None:
-                yield text_of(made)
+                gap = abs(self._value(first, made) - self._value(second, made))
+                yield text_of(made, gap if side_said(made.turns[-1].text) == SIDES[1] else -gap)
         for kind, question, answer in better_of(one, other):
             yield Text(question, answer, kind)
         yield from self.further.get((first, second), ())

@@ -12,15 +12,17 @@ from .pack import NOTHING, Packed
 
 
 class Reader(nn.Module):
-    """Reads attributes off the middle of the model, at the token behind each picture, and one layer later, behind the
-    second of two, by how much it has more of each; not a part of the critic. What it asks for must be there before a
-    word is said: magnitudes are learnt as numbers. From words alone, comparing was not learnt in 600 steps."""
+    """Reads numbers off the middle of the model: attributes at the token behind each picture; one layer later, behind
+    the second of two, by how much it has more of each; another layer later, at the token that an answer is said behind,
+    the one number that it follows from. No part of the critic. What it asks for must be there before a word is said:
+    magnitudes are learnt as numbers. From words alone, comparing was not learnt in 600 steps."""
 
     def __init__(self, width: int, attributes: int, depth: int) -> None:
         super().__init__()
         self.place = depth // 2  # of the hidden states: behind so many layers
         self.linear = nn.Linear(width, attributes)
         self.difference = nn.Linear(width, attributes)
+        self.answer = nn.Linear(width, 1)
 
     def errors(self, states: tuple[torch.Tensor, ...], packed: Packed, values: torch.Tensor) -> torch.Tensor:
         """Squared errors (N,) of all that is known; `values` (pictures, attributes), NaN where unknown."""
@@ -29,7 +31,10 @@ class Reader(nn.Module):
         gaps = values[packed.pairs[:, 1]] - values[packed.pairs[:, 0]]
         found = self.linear(states[self.place][row, place].float())
         apart = self.difference(states[self.place + 1][second[:, 0], second[:, 1]].float())
-        found, wanted = torch.cat([found, apart]), torch.cat([values, gaps])
+        states_said = states[min(self.place + 2, len(states) - 1)][packed.asked[:, 0], packed.asked[:, 1]]
+        said = self.answer(states_said.float())
+        found = torch.cat([one.flatten() for one in (found, apart, said)])
+        wanted = torch.cat([one.flatten() for one in (values, gaps, packed.aims)])
         known = ~wanted.isnan()
         return (found[known] - wanted[known]).square()
 

@@ -24,7 +24,8 @@ COMPARED = "compare", "better"
 class Packed:
     """`ids`, `positions`, `targets` and `text` (which text of all a target belongs to; -1: none) are (B, L) int64,
     `mask` is (B, 1, L, L) bool: who sees whom. `seen` (pictures, 2): row and place of the token behind each picture;
-    `pairs` (P, 2): which two of these are shown together. `weights` (texts,): how much an answer counts.
+    `pairs` (P, 2): which two of these are shown together. `weights` (texts,): how much an answer counts; `asked`
+    (texts, 2): row and place of the token that it is said behind; `aims` (texts,): what it follows from, or NaN.
     A target is the token *at* its place; what comes before it must foretell it."""
 
     ids: torch.Tensor
@@ -35,6 +36,8 @@ class Packed:
     seen: torch.Tensor
     pairs: torch.Tensor
     weights: torch.Tensor
+    asked: torch.Tensor
+    aims: torch.Tensor
 
     def to(self, device: str) -> Packed:
         return Packed(*(getattr(self, name).to(device) for name in self.__dataclass_fields__))
@@ -69,7 +72,9 @@ class Packer:
         pairs = np.flatnonzero(seen[1:, 0] == seen[:-1, 0])[:, None] + np.arange(2)
         compared = [one.kind in COMPARED for group in groups for one in group.texts]
         weights = np.where(compared, self.emphasis, 1.0).astype(np.float32)
-        parts = ids, positions, mask, targets, text, seen, pairs, weights
+        asked = np.argwhere(ids == self.answer)
+        aims = np.array([one.aim for group in groups for one in group.texts], np.float32)
+        parts = ids, positions, mask, targets, text, seen, pairs, weights, asked, aims
         return Packed(*(torch.from_numpy(one) for one in parts))
 
     def _row(self, group: Group) -> tuple[NDArray[np.int64], ...]:

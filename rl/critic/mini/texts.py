@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from retrieval.conversations import IMAGE, Conversation
@@ -9,11 +10,13 @@ from retrieval.conversations import IMAGE, Conversation
 
 @dataclass(frozen=True)
 class Text:
-    """A question and its answer."""
+    """A question and its answer. `aim`: the number that the answer follows from, where it does from one: of a level
+    the attribute's value in [-1, 1], of two pictures by how much what was asked for holds more of the second; NaN."""
 
     question: str
     answer: str
     kind: str = ""
+    aim: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,6 @@ class Group:
     mirrored: tuple[bool, ...] = ()
 
 
-def text_of(one: Conversation) -> Text:
+def text_of(one: Conversation, aim: float = math.nan) -> Text:
     """The first question and answer of a conversation, without the pictures' places."""
-    return Text(one.turns[-2].text.replace(IMAGE, "").strip(), one.turns[-1].text, one.kind)
+    return Text(one.turns[-2].text.replace(IMAGE, "").strip(), one.turns[-1].text, one.kind, aim)
