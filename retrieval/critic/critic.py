@@ -9,7 +9,7 @@ What a model does not say, or says and cannot be used, is a fallback with its re
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from .claims import RATINGS
 from .opinions import SIDES, Choice, Preference, Rating, preference_of, rating_of
 from .questions import BETTER, RATE
 from .said import Said, checked
+from .shown import sendable
 
 __all__ = ["Ask", "Choice", "Critic", "CriticSettings", "Preference", "Rating", "Said", "load_critic"]
 
@@ -165,10 +166,10 @@ class ServedCritic(_Speaks):
         self._client = client
 
     def _ask(self, questions: Sequence[Question]) -> list[Answer | Failure]:
-        return self._client.ask_many(questions)
+        return self._client.ask_many([_sendable(one) for one in questions])
 
     def _weigh(self, questions: Sequence[Question], opening: str) -> list[Answer | Failure]:
-        return self._client.ask_many(questions)  # it opens its answer as it likes; the words are looked for
+        return self._ask(questions)  # it opens its answer as it likes; the words are looked for
 
 
 class LocalCritic(_Speaks):
@@ -213,6 +214,10 @@ def local_critic(spec: str) -> tuple[str, str]:
     if not path or not (there or scheme == "hf"):
         raise BeholderError(f"there is no critic {spec!r}", "FOLDER, hf:MODEL or llm:MODEL[@URL]", EXAMPLE)
     return Path(path).resolve().name if there else path, path
+
+
+def _sendable(question: Question) -> Question:
+    return replace(question, pictures=tuple(sendable(one) for one in question.pictures))
 
 
 def _unreadable(pictures: Sequence[bytes]) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from retrieval.language.judge_sheet import sheet
-from retrieval.sources.images import Picture, shrink
+from retrieval.sources.images import Picture, decode, shrink
 
+SENT = b"\x89PNG", b"\xff\xd8\xff", b"RIFF"  # what chat_exchange.data_uri sends
 MAX_SIDE_PX = 768  # critics shrink pictures further themselves
 
 
@@ -18,6 +19,11 @@ def shown(picture: Picture) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(np.asarray(shrink(picture, MAX_SIDE_PX))).save(buffer, "png", compress_level=1)
     return buffer.getvalue()
+
+
+def sendable(content: bytes) -> bytes:
+    """A file as servers take it: PNG, JPEG and WebP as it is, another readable one as PNG."""
+    return content if content.startswith(SENT) else shown(np.asarray(decode(content)))
 
 
 def shown_row(row: Sequence[Picture]) -> bytes:

@@ -109,6 +109,9 @@ def test_a_served_critic_speaks_rates_and_compares(chat_server: str) -> None:
     critic = load_critic(f"llm:sees@{chat_server}", SETTINGS)
     said = critic.say([Ask((BRIGHT,), "How is it?"), Ask((DARK,), "How is it?")])
     assert [one.text for one in said] == ["A picture full of light.", "A picture full of shadow."]
+    gif = io.BytesIO()
+    Image.fromarray(np.full((30, 40, 3), 250, np.uint8)).save(gif, "gif")  # no server takes it as it is
+    assert critic.say([Ask((gif.getvalue(),), "How is it?")])[0].text == "A picture full of light."
     assert critic.rate([BRIGHT, DARK]) == [4, 1]
     assert critic.prefer([(BRIGHT, DARK), (DARK, BRIGHT)]) == ["first", "second"]
     assert critic.prefer([(DARK, DARK)]) == [None]  # the second one, twice
