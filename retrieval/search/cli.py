@@ -38,7 +38,8 @@ def search(
         str, typer.Option(help="Rewriter of the query's texts; see `beholder rewrite --help`.")
     ] = "none",
     rerank: Annotated[
-        list[str] | None, typer.Option(help="rank-mix[:SHARE][@SCORER], mmr[:SHARE] or lmm:MODEL[@URL]; they chain.")
+        list[str] | None,
+        typer.Option(help="rank-mix[:SHARE][@SCORER], mmr[:SHARE], lmm:MODEL[@URL] or lmm@CRITIC[#N]; they chain."),
     ] = None,
     candidates: Annotated[int, typer.Option(help="How many go into --rerank or --sort; 0: 100, or all shown.")] = 0,
     sort: Annotated[str | None, typer.Option(help="Order results by this column; COLUMN:desc, highest first.")] = None,

@@ -36,8 +36,10 @@ class Hidden:
             (str(path), name) for name, folder in folders for path in (folder, folder.absolute(), folder.resolve())
         ]
         for name, spec in specs:
-            address = spec.partition("@")[2].partition("#")[0]
-            pairs += [(spec, name), (address, name), (address.removesuffix("/v1"), name)]
+            plain = spec.partition("#")[0]
+            # Behind the first @ an address, or a critic (lmm@llm:MODEL@URL), whose address is behind the last.
+            for address in (plain.partition("@")[2], plain.rpartition("@")[2] if "@http" in plain else ""):
+                pairs += [(spec, name), (address, name), (address.removesuffix("/v1"), name)]
         # The longest first: a folder may lie in another.
         self._pairs = sorted({pair for pair in pairs if len(pair[0]) > 1}, key=lambda pair: -len(pair[0]))
 

@@ -18,6 +18,7 @@ from retrieval.language.asking import AskSettings
 from retrieval.language.judge import ASPECTS, Comparison
 from retrieval.search.candidates import Candidates
 from retrieval.search.rerankers import load_reranker
+from retrieval.service.errors import Hidden
 
 SHADES = [10, 200, 90, 250]
 
@@ -139,6 +140,12 @@ def test_a_picture_that_is_missing_is_counted_and_counts_for_nothing(chat_server
     assert found.ids.tolist() == [3, 1, 2, 0]
     assert "3 of 3 pairs" in found.notes[0]
     assert "1 pictures could not be read" in found.notes[0]
+
+
+def test_clients_of_a_service_are_not_told_where_a_critic_is() -> None:
+    hidden = Hidden([], [("looks", "lmm@llm:m@http://10.0.0.7:80/v1#4"), ("ours", "lmm@/home/me/critic#4")])
+    assert hidden.told("no answer of http://10.0.0.7:80/v1/chat") == "no answer of looks/chat"
+    assert hidden.told("there is no critic '/home/me/critic'") == "there is no critic 'ours'"
 
 
 @pytest.mark.parametrize(
