@@ -76,16 +76,12 @@ def _local_numbers(
     """Numbers by batch, notes, and what is told of the model."""
     import torch
 
-    from retrieval.encoding.encoders import check_device
-    from retrieval.language.trained import load_vision_model
+    from retrieval.language.local_vision import LocalVisionModel
 
-    if config.device != "cpu":
-        check_device(config.device)
     if config.threads:
         torch.set_num_threads(config.threads)
     name, path = local_critic(config.model)
-    model, processor = load_vision_model(path)
-    model = model.to(config.device)
+    model, processor = LocalVisionModel(path, config.device).load()  # as it is asked, in the same type
     processor.tokenizer.padding_side = "left"
     numbers: dict[str, Number] = {}
     for size in config.batch:

@@ -47,8 +47,8 @@ class Question:
 @dataclass(frozen=True)
 class Answer:
     """What was said: `text`, and `value` where a schema was asked for. `form`: how the schema was asked for at last.
-    `chances`: log-probabilities of the question's words, None where the server tells none (chat_likely.py). `tokens`: of
-    question and answer together, `said`: of the answer, both as the server counts them, 0 where it does not."""
+    `chances`: log-probabilities of the question's words, None where the server tells none (chat_likely.py). `tokens`:
+    of question and answer together, `said`: of the answer, both as the server counts them, 0 where it does not."""
 
     text: str
     value: Any

@@ -74,7 +74,7 @@ class LocalModel(LocalTransformer):
         """What the model says to each; None where the question does not fit its context."""
         import torch
 
-        model, tokenizer = self._load()
+        model, tokenizer = self.load()
         prompts = [
             tokenizer.apply_chat_template(
                 [{"role": "system", "content": one.system}, {"role": "user", "content": one.user}],
@@ -104,7 +104,8 @@ class LocalModel(LocalTransformer):
                 said[place] = answer
         return said
 
-    def _load(self) -> tuple[Any, Any]:
+    def load(self) -> tuple[Any, Any]:
+        """The model on its device, and its tokenizer."""
         if self._loaded is None:
             from transformers import AutoModelForCausalLM, AutoTokenizer
             from transformers.utils.logging import disable_progress_bar

@@ -15,6 +15,8 @@ from .chat_exchange import Answer, Failure, Question
 from .local_model import LocalTransformer, read_answer
 from .trained import load_vision_model
 
+SMALL = 500_000_000  # parameters that may take twice the room for speed
+
 
 class LocalVisionModel(LocalTransformer):
     """An image-text-to-text model of transformers, or what `align critic train` left, and its processor. Loaded with
@@ -51,7 +53,7 @@ class LocalVisionModel(LocalTransformer):
         """What the model says; None where the question does not fit its context."""
         import torch
 
-        model, processor = self._load()
+        model, processor = self.load()
         batch = self.inputs(question).to(self.device)
         length = batch["input_ids"].shape[1]
         if length + self.max_answer_tokens > self._context():
@@ -86,7 +88,7 @@ class LocalVisionModel(LocalTransformer):
 
         from .chances import first_tokens, log_chances
 
-        model, processor = self._load()
+        model, processor = self.load()
         groups = first_tokens(processor.tokenizer, self._prompt(question, opening), words)
         batch = self.inputs(question, opening).to(self.device)
         if groups is None or batch["input_ids"].shape[1] >= self._context():
@@ -99,14 +101,14 @@ class LocalVisionModel(LocalTransformer):
         return log_chances(logits, groups)
 
     def _context(self) -> int:
-        config = self._load()[0].config
+        config = self.load()[0].config
         return int(getattr(getattr(config, "text_config", config), "max_position_embeddings", 0) or 1 << 30)
 
     def _prompt(self, question: Question, opening: str = "") -> str:
         content = [*({"type": "image"} for _ in question.pictures), {"type": "text", "text": question.user}]
         told: list[dict[str, Any]] = [{"role": "system", "content": [{"type": "text", "text": question.system}]}]
         messages = [*(told if question.system else []), {"role": "user", "content": content}]
-        processor = self._load()[1]
+        processor = self.load()[1]
         prompt = str(processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True))
         return prompt + (opening.lstrip() if prompt[-1:].isspace() else opening)
 
@@ -115,7 +117,7 @@ class LocalVisionModel(LocalTransformer):
         its answer begins."""
         from PIL import Image
 
-        _, processor = self._load()
+        _, processor = self.load()
         prompt = self._prompt(question, opening)
         pictures = [Image.open(io.BytesIO(one)).convert("RGB") for one in question.pictures]
         # The template has written the tokens that begin a text.
@@ -123,9 +125,14 @@ class LocalVisionModel(LocalTransformer):
             text=[prompt], images=[pictures] if pictures else None, return_tensors="pt", add_special_tokens=False
         )
 
-    def _load(self) -> tuple[Any, Any]:
+    def load(self) -> tuple[Any, Any]:
+        """The model, on its device and in the type that it is asked in, and its processor."""
         if self._loaded is None:
+            import torch
+
             model, processor = load_vision_model(self.name)
+            if self.device == "cpu" and model.dtype == torch.float16 and model.num_parameters() < SMALL:
+                model = model.float()  # CPUs are slower in half precision
             self._loaded = model.to(self.device), processor
         return self._loaded
 

@@ -93,7 +93,7 @@ def test_a_local_critic_speaks_and_rates_by_its_own_chances(says_good: Path, tmp
     assert critic.prefer([(BRIGHT, DARK), (b"", DARK)]) == [None, None]  # it sees nothing: no side, and no picture
     again = load_critic(str(says_good), CriticSettings(max_answer_tokens=24, cache=str(tmp_path / "kept.sqlite")))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(LocalVisionModel, "_load", None)  # nothing is loaded where all is kept
+        patch.setattr(LocalVisionModel, "load", None)  # nothing is loaded where all is kept
         assert again.say([Ask((BRIGHT,), "How is it?")])[0].cached
         assert again.rate([BRIGHT]) == rating[:1]
     assert again.identity == critic.identity

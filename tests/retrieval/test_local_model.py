@@ -47,7 +47,7 @@ def test_a_local_model_rewrites_and_its_answers_are_kept(
     found = rewrite(llama, texts, tmp_path / "a.sqlite")
     assert [one.text for one in found] == [f"{text}, the harbour in mist" for text in texts]
     assert not any(one.cached for one in found)
-    monkeypatch.setattr(LocalModel, "_load", None)  # nothing is loaded where every answer is kept
+    monkeypatch.setattr(LocalModel, "load", None)  # nothing is loaded where every answer is kept
     again = rewrite(llama, texts, tmp_path / "a.sqlite")
     assert [one.text for one in again] == [one.text for one in found]
     assert all(one.cached for one in again)

@@ -39,7 +39,7 @@ def test_a_local_model_judges_and_its_answers_are_kept(
     assert verdict.said == ("".join(ANSWER), "".join(ANSWER))
     assert verdict.first == {"accuracy": (1, 1), "aesthetics": (1, 1), "diversity": (-1, -1)}
     assert verdict.choices == dict.fromkeys(ASPECTS, 0)  # it always says the same: places, not pictures
-    monkeypatch.setattr(LocalVisionModel, "_load", None)  # nothing is loaded where every answer is kept
+    monkeypatch.setattr(LocalVisionModel, "load", None)  # nothing is loaded where every answer is kept
     again = judge(llava, tmp_path / "a.sqlite").compare(asked)[0]
     assert again.cached
     assert again.said == verdict.said
@@ -52,10 +52,10 @@ def test_the_picture_reaches_the_model(noisy: Path) -> None:
     logits = []
     for row in ([BRIGHT], [DARK]):
         inputs = model.inputs(Question("See.", "x", (sheet([row]),)))
-        token = model._load()[0].config.image_token_id
+        token = model.load()[0].config.image_token_id
         assert int((inputs["input_ids"] == token).sum()) == 4  # one for each patch
         with torch.inference_mode():
-            logits.append(model._load()[0](**inputs).logits[0, -1])
+            logits.append(model.load()[0](**inputs).logits[0, -1])
     assert (logits[0] - logits[1]).abs().max() > 1e-4
 
 
