@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+import typer
+from served import make_index
 from tiny_llava import write_llava
+from typer.testing import CliRunner
 
 from indexes.errors import BeholderError
 from retrieval.critic.critic import CriticSettings, load_critic
@@ -17,6 +20,7 @@ from retrieval.critic.verdicts import CriticJudge
 from retrieval.language.asking import AskSettings
 from retrieval.language.judge import ASPECTS, Comparison
 from retrieval.search.candidates import Candidates
+from retrieval.search.cli import search
 from retrieval.search.rerankers import load_reranker
 from retrieval.service.errors import Hidden
 
@@ -140,6 +144,38 @@ def test_a_picture_that_is_missing_is_counted_and_counts_for_nothing(chat_server
     assert found.ids.tolist() == [3, 1, 2, 0]
     assert "3 of 3 pairs" in found.notes[0]
     assert "1 pictures could not be read" in found.notes[0]
+
+
+def test_the_verb_tells_what_was_not_compared(
+    pictures: Path, tmp_path: Path, chat_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    shown = tmp_path / "shown"
+    shown.mkdir()
+    names = ["p000.jpg", "p001.jpg", "p002.jpg"]
+    for name in names:
+        (shown / name).write_bytes((pictures / name).read_bytes())
+    index = make_index(tmp_path / "index", shown, names)
+    (shown / names[1]).unlink()
+    (shown / names[2]).write_bytes(b"no picture")
+    app = typer.Typer()
+    app.command()(search)
+
+    def found(model: str, text: str = "a boat") -> Any:
+        return CliRunner().invoke(app, [str(index), text, "--paths", "--rerank", f"lmm@llm:{model}@{chat_server}"])
+
+    plain = CliRunner().invoke(app, [str(index), "a boat", "--paths"])
+    done = found("likely")
+    assert (done.exit_code, done.stdout) == (0, plain.stdout)  # one picture is left: nothing to compare
+    assert "0 of 0 pairs have a verdict" in done.stderr
+    assert "2 pictures could not be read" in done.stderr
+    for name in names[1:]:
+        (shown / name).write_bytes((pictures / name).read_bytes())
+    for model, told in (("declines-by-field", "refused"), ("stubborn", "unusable answer"), ("wrong-key", "status 401")):
+        done = found(model)
+        assert (done.exit_code, done.stdout) == (0, plain.stdout)
+        assert f"0 of 3 pairs have a verdict, 0 of them similar; 6 answers: {told}" in done.stderr
+    assert "is empty" in str(found("likely", " ").exception)
 
 
 def test_clients_of_a_service_are_not_told_where_a_critic_is() -> None:
