@@ -28,6 +28,9 @@ from .per_query import PerQuery, path_beside, write_per_query
 KIND, FORMAT = "beholder-run", 1
 NAME = re.compile(r"[a-z0-9][a-z0-9._-]*")
 MEASURED, QUOTED, UNVERIFIED = "measured here", "quoted from", "not verified"
+URL = re.compile(r"@https?://[^#\s\"]+")
+FOLDERS = re.compile(r"([:@,])\.{0,2}/(?:[^/,@#]+/)*")  # before the last name of a local path
+SPEC = re.compile(r"(?:llm|hf|file|critic|offline|lmm|rank-mix)[:@]")  # what names a model, a scorer or a table
 
 
 @dataclass(frozen=True)
@@ -197,13 +200,18 @@ def portable_path(path: Path) -> str:
     return absolute.name
 
 
+def portable_spec(spec: str) -> str:
+    """A rewriter, re-ranker, critic or judge as a document may hold it: without addresses and local folders."""
+    return FOLDERS.sub(r"\1", URL.sub("", spec))
+
+
 def _word(value: Any) -> str:
     if isinstance(value, Path):
         value = portable_path(value)
         return value if value.startswith("$BEHOLDER_DATA") and " " not in value else shlex.quote(value)
     if isinstance(value, str) and (os.sep in value and Path(value).exists()):  # a model given as a folder
         return shlex.quote(portable_path(Path(value)))
-    return shlex.quote(str(value))
+    return shlex.quote(portable_spec(value) if isinstance(value, str) and SPEC.match(value) else str(value))
 
 
 def _cpu_model() -> str:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.runs import portable_spec
 from indexes.errors import BeholderError
 from indexes.records.beauty import spread_of
 from indexes.records.manifest import sha256_file
@@ -173,6 +174,7 @@ def _by_encoder(name: str, encoder: Encoder, vectors: Vectors, questions: Sequen
         done = rewriter.rewrite(wanted)
         made_of["rewriter"] = rewriter.name
         said |= {one.original: one.text for one in done}
+        rewrite = portable_spec(rewrite)
         notes = (f"{name}, {rewrite}: {count_rewrites(done).line()}.",)
     texts = list(dict.fromkeys([*said, *said.values()]))
     rows = {text: row for row, text in enumerate(texts)}
@@ -221,7 +223,7 @@ class _Context:
 
 def _reranked(system: System, spec: str, reranker: Reranker, context: _Context) -> System:
     """The system's candidates of each question, re-ranked; their scores are the re-ranker's."""
-    scores, notes = [], list(system.notes)
+    scores, notes, told = [], list(system.notes), portable_spec(spec)
     for question, relevance in zip(context.questions, system.scores, strict=True):
         best_first = np.argsort(-relevance, kind="stable")
         ids = question.candidates[best_first]
@@ -240,10 +242,10 @@ def _reranked(system: System, spec: str, reranker: Reranker, context: _Context) 
         values = np.empty(len(ids))
         values[places] = done.scores
         scores.append(values)
-        notes += [f"{system.name}, {spec}: {note}." for note in done.notes]
-    made_of = {**system.parts, "reranker": spec}
+        notes += [f"{system.name}, {told}: {note}." for note in done.notes]
+    made_of = {**system.parts, "reranker": told}
     return replace(
-        system, name=f"{system.name}, {spec}", scores=tuple(scores), parts=made_of, notes=tuple(dict.fromkeys(notes))
+        system, name=f"{system.name}, {told}", scores=tuple(scores), parts=made_of, notes=tuple(dict.fromkeys(notes))
     )
 
 

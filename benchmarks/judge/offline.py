@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from benchmarks.runs import portable_spec
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_bytes
 from retrieval.encoding.encoder import Encoder
@@ -22,7 +23,6 @@ from retrieval.scoring.scorers import load_scorer
 from retrieval.sources.images import Picture, fit
 
 from .loaded import LoadedJudge
-from .rows import portable
 
 ENCODER, SCORER = "beholder-mini", "beholder-appeal"
 BATCH = 32  # pictures through the tower at once
@@ -97,7 +97,7 @@ def load_offline(rest: str, device: str) -> LoadedJudge:
     encoder = load_encoder(named or ENCODER, device)
     for scorer in of_vectors(scorers):
         check_encoder(scorer.card, encoder.record)
-    name = portable(f"offline:{encoder.record.name}@{','.join(names)}")
+    name = portable_spec(f"offline:{encoder.record.name}@{','.join(names)}")
     decides = {
         "name": name,
         "kind": "offline",

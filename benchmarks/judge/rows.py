@@ -1,7 +1,6 @@
 """What a judge is shown: rows of pictures, from searches of two systems, from votes, or blank."""
 
 import json
-import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.runs import portable_spec
 from indexes.errors import BeholderError
 from indexes.records.manifest import sha256_bytes
 from retrieval.language.judge_sheet import GREY
@@ -19,8 +19,6 @@ from retrieval.sources.images import BadPicture, Picture, decode, shrink
 from retrieval.sources.sources import contents
 
 SIDE = 640  # pixels, the longest side that is kept: twice a tile of the sheet, and above what encoders look at
-URL = re.compile(r"@https?://[^#\s\"]+")
-FOLDERS = re.compile(r"([:@,])\.{0,2}/(?:[^/,@#]+/)*")  # before the last name of a local path
 
 
 @dataclass(frozen=True)
@@ -71,7 +69,8 @@ class System:
         """What it is made of, as a document may hold it."""
         record = self.searcher.index.manifest.encoder
         search = {name: value for name, value in self.config.to_dict().items() if name != "k"}
-        search |= {"rewrite": portable(self.config.rewrite), "rerank": [portable(one) for one in self.config.rerank]}
+        search["rewrite"] = portable_spec(self.config.rewrite)
+        search["rerank"] = [portable_spec(one) for one in self.config.rerank]
         return {
             "index": self.searcher.index.folder.name,
             "pictures": len(self.searcher.index),
@@ -150,11 +149,6 @@ def search_config(given: str, option: str, top: int) -> SearchConfig:
     return SearchConfig.from_dict({**content, "k": top})
 
 
-def portable(spec: str) -> str:
-    """A rewriter, re-ranker or judge as a document may hold it: without the server's address and local folders."""
-    return FOLDERS.sub(r"\1", URL.sub("", spec))
-
-
 def portable_search(given: str) -> str:
     """The settings as a document may hold them."""
     if not given.lstrip().startswith("{"):
@@ -163,7 +157,7 @@ def portable_search(given: str) -> str:
     default = search_config("{}", "--a", 1).to_dict()
     content = {name: value for name, value in content.items() if value != default[name]}
     if "rewrite" in content:
-        content["rewrite"] = portable(content["rewrite"])
+        content["rewrite"] = portable_spec(content["rewrite"])
     if "rerank" in content:
-        content["rerank"] = [portable(one) for one in content["rerank"]]
+        content["rerank"] = [portable_spec(one) for one in content["rerank"]]
     return json.dumps(content)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from benchmarks.runs import Run, command_of, describe_machine
+from benchmarks.runs import Run, command_of, describe_machine, portable_spec
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_file
 from retrieval.language.asking import AskSettings
@@ -25,7 +25,7 @@ from .judges import load_judge
 from .loaded import LoadedJudge
 from .people import people_numbers, voted_items, voted_pairs
 from .report import ROWS, SIMILAR, Report
-from .rows import Pair, System, portable, portable_search, read_queries, search_config
+from .rows import Pair, System, portable_search, read_queries, search_config
 
 PEOPLE = "people"
 Open = Callable[[Path, str | None, str], Searcher]
@@ -230,7 +230,7 @@ def _run(config: JudgeConfig, report: Report, queries_sha256: str, judged: int) 
         "counts": report.counts,
         "controls": {"ran": not config.no_controls, "failed": report.failed, "unfit": report.unfit},
     }
-    plain = replace(config, judge=portable(config.judge), a=portable_search(config.a), b=portable_search(config.b))
+    plain = replace(config, judge=portable_spec(config.judge), a=portable_search(config.a), b=portable_search(config.b))
     command, machine = command_of("bench judge", plain), describe_machine(config.device)
     headline = report.headline(not config.no_controls)
     return Run(config.name, command, machine, config.seed, data, report.numbers, tuple(dict.fromkeys(notes)), headline)

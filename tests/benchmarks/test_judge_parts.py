@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from benchmarks.hpir.score import HpirScoreConfig
 from benchmarks.judge.book import Book
 from benchmarks.judge.controls import BLANKS, OTHER, control_pairs, losing_outcome, same_outcome
 from benchmarks.judge.judges import families, kinship
 from benchmarks.judge.offline import OfflineJudge
-from benchmarks.judge.rows import Pair, Row, blank_row, part_of, portable, portable_search, read_queries
+from benchmarks.judge.rows import Pair, Row, blank_row, part_of, portable_search, read_queries
+from benchmarks.runs import command_of, portable_spec
 from indexes.errors import BeholderError, FormatError
 from retrieval.encoding.encoders import load_encoder
 from retrieval.language.judge import ASPECTS, Comparison, Verdict
@@ -129,10 +131,16 @@ def test_a_judge_of_the_rewriters_family_is_warned_about(tmp_path: Path) -> None
 
 
 def test_no_address_and_no_folder_is_told() -> None:
-    assert portable("llm:qwen3@http://10.0.0.7:8000/v1#detail") == "llm:qwen3#detail"
-    assert portable("hf:/home/me/models/tiny#detail") == "hf:tiny#detail"
-    assert portable("hf:org/model") == "hf:org/model"
-    assert portable("rank-mix:0.5@colourfulness") == "rank-mix:0.5@colourfulness"
+    assert portable_spec("llm:qwen3@http://10.0.0.7:8000/v1#detail") == "llm:qwen3#detail"
+    assert portable_spec("hf:/home/me/models/tiny#detail") == "hf:tiny#detail"
+    assert portable_spec("hf:org/model") == "hf:org/model"
+    assert portable_spec("lmm@llm:m@http://10.0.0.7/v1#4") == "lmm@llm:m#4"
+    assert portable_spec("lmm@/home/me/critic#4") == "lmm@critic#4"
+    config = HpirScoreConfig((Path("set"),), rerank=("lmm@llm:m@http://10.0.0.7/v1#4",), rewrite=("llm:q@http://h/v1",))
+    assert command_of("bench hpir score", config) == (
+        "beholder bench hpir score set --rewrite llm:q --rerank 'lmm@llm:m#4'"
+    )
+    assert portable_spec("rank-mix:0.5@colourfulness") == "rank-mix:0.5@colourfulness"
     given = '{"rewrite": "file:/home/me/r.tsv", "rerank": ["lmm:q@http://h/v1#4"], "near": null}'
     assert json.loads(portable_search(given)) == {"rewrite": "file:r.tsv", "rerank": ["lmm:q#4"]}
 
