@@ -57,7 +57,7 @@ class Towers:
 
     def image_states(self, pixels: Tensor) -> Tensor:
         """Of uint8 (B, S, S, 3): normalised float (B, 3, S, S), or (B, tokens, width) after the frozen
-        blocks.
+        blocks: where no block is left and the class token is all that the head reads, that token alone.
         """
         images = normalise(pixels, self.encoder.preprocessing)
         if not self.frozen_blocks:
@@ -66,7 +66,8 @@ class Towers:
         states: Tensor = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(images)))
         for block in trunk.blocks[: self.frozen_blocks]:
             states = block(states)
-        return states
+        last = self.frozen_blocks == len(trunk.blocks) and trunk.global_pool == "token"
+        return states[:, :1] if last else states
 
     def image_features(self, states: Tensor) -> Tensor:
         """float (B, F)."""
@@ -77,8 +78,9 @@ class Towers:
         trunk: Any = self.trunk
         if not self.frozen_blocks:
             states = trunk.norm_pre(trunk._pos_embed(trunk.patch_embed(states)))
-        self.patch_drop.train(self.model.training)
-        states = self.patch_drop(states)
+        if self.frozen_blocks < len(trunk.blocks):
+            self.patch_drop.train(self.model.training)
+            states = self.patch_drop(states)
         for block in trunk.blocks[self.frozen_blocks :]:
             states = block(states)
         return trunk.forward_head(trunk.norm(states))  # type: ignore[no-any-return]
@@ -155,7 +157,7 @@ def head_dropout(towers: Towers, drop_input: float, drop_hidden: float) -> Itera
     from torch.nn.functional import dropout
 
     hooks = []
-    for head in (towers.image_head, towers.text_head):
+    for head in (towers.image_head, towers.text_head) if drop_input or drop_hidden else ():
         layers = [module for module in head.modules() if isinstance(module, nn.Linear)]
         for number, layer in enumerate(layers):
             share = drop_hidden if number else drop_input

@@ -85,6 +85,8 @@ def _align(
 ) -> AlignReport:
     from safetensors.torch import load_file
 
+    from rl.towers import head_dropout
+
     from .batches import Plan
     from .checkpoint_folder import write_checkpoint_folder
     from .interpolate import choose, sweep
@@ -129,7 +131,8 @@ def _align(
     )
     checkpoint = last_checkpoint(run)
     if over_budget(trainer.history, budget) < config.patience:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        with head_dropout(model.towers, config.drop_input, config.drop_hidden):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     elif checkpoint is not None:
         trainer._load_from_checkpoint(str(checkpoint))
 

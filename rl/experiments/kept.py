@@ -21,8 +21,9 @@ from .parts import Parts
 from .places import Places
 
 Floats = NDArray[np.float64]
-OBJECTS = "a {object}, {depiction}", "{depiction} of a {object}"
+OBJECT_SET, TEMPLATES = "photoart", ("a {object}, {depiction}", "{depiction} of a {object}")
 CAPTIONS, MAP = "captions: hit_rate@10", "objects: mAP"
+OBJECTS = "objects mAP"  # a figure of choices, percent
 
 
 @dataclass
@@ -42,7 +43,7 @@ class Kept:
         hits = rank_exactly(judged, self.queries(encoder, judged), vectors, 10).hits
         found = {f"captions: hit_rate@{k}": hit_rate(hits, k) for k in (1, 5, 10)}
         if self.split == "val":  # Photo-Art has no dev split
-            judged, vectors = self._read("photoart", encoder)
+            judged, vectors = self._read(OBJECT_SET, encoder)
             ranked = rank_exactly(judged, self.queries(encoder, judged), vectors)
             found[MAP] = average_precision(ranked.hits, judged.relevant_counts())
         return found
@@ -84,10 +85,29 @@ class Kept:
         return judged, self._vectors[name]
 
 
+class Objects:
+    """The objects of Photo-Art's training pictures, as it has no dev split: what choices may not lose of them. `parts`:
+    of the base, where pictures of tuned image heads are to be measured, too."""
+
+    def __init__(self, places: Places, parts: Parts | None = None) -> None:
+        self.parts = parts
+        self.judged = read_judgements(_table(places.data, OBJECT_SET, "train"))
+        self.files = [places.pictures(OBJECT_SET) / file for file in self.judged.pictures]
+        self.vectors = places.vectors(OBJECT_SET, self.judged.pictures)
+
+    def of(self, encoder: Encoder) -> float:
+        """mAP, percent."""
+        vectors = self.vectors if self.parts is None else self.parts.seen_by(encoder, self.files)
+        ranked = rank_exactly(self.judged, query_vectors(encoder, self.judged.queries), vectors)
+        return 100 * float(average_precision(ranked.hits, self.judged.relevant_counts()).mean())
+
+
 def _table(data: Path, name: str, split: str) -> RetrievalConfig:
     folder = data / name
-    if name == "photoart":
-        return RetrievalConfig(folder / "items.tsv", label_column=("object,depiction",), template=OBJECTS, split=split)
+    if name == OBJECT_SET:
+        return RetrievalConfig(
+            folder / "items.tsv", label_column=("object,depiction",), template=TEMPLATES, split=split
+        )
     return RetrievalConfig(folder / "captions.tsv", text_column="caption", splits=folder / "splits.tsv", split=split)
 
 

@@ -21,6 +21,7 @@ from retrieval.encoding.encoders import load_encoder
 from rl.alignment.align import align
 from rl.alignment.config import AlignConfig
 
+from .kept import OBJECTS
 from .knowledge_data import GLOSSARIES, PAINTINGS, Descriptions, DevFigures, paintings, write_lists
 from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
@@ -48,7 +49,7 @@ PLACES = (
     "dev_only",
     "name",
 )
-TRAINED, UNSEEN, OBJECTS = "precision@8 trained", "precision@8 unseen", "objects mAP"
+TRAINED, UNSEEN = "precision@8 trained", "precision@8 unseen"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class KnowledgeExperiment:
     text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
     beta: float = option(0.25, "Strength of preferences.")
     smoothing: float = option(0.02, "Of the preference labels.")
-    drop_input: float = option(0.3, "Dropout before the head.")
+    drop_input: float = option(0.0, "Dropout before the head.")
     weight_decay: float = option(0.3, "Of the head.")
     steps: int = option(600, "Of a run.")
     queries: int = option(64, "In a step.")

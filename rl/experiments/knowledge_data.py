@@ -16,9 +16,6 @@ from numpy.typing import NDArray
 
 from benchmarks.knowledge.run import artists_of, relevance_of, scores_of
 from benchmarks.knowledge.texts import KnowledgeQuery, check_texts, read_texts
-from benchmarks.measures.metrics import average_precision
-from benchmarks.quality.captions import RetrievalConfig, read_judgements
-from benchmarks.quality.rankings import query_vectors, rank_exactly
 from benchmarks.tables.judgements import read_tsv
 from indexes.errors import BeholderError
 from retrieval.encoding.encoder import Encoder
@@ -26,11 +23,11 @@ from retrieval.rewriting.table import read_rewrites
 from rl.features import cache_name
 from rl.preferences import write_preferences
 
-from .kept import OBJECTS
+from .kept import OBJECTS, Objects
 from .places import Places
 from .tiers import Tiers, tiered_lists
 
-PAINTINGS, OBJECT_SET = "peopleart", "photoart"
+PAINTINGS = "peopleart"
 GLOSSARIES = "glossary-rewrites.tsv", "second-glossary-rewrites.tsv"
 DEV_SHARE = 5  # one of so many training paintings is kept to choose by
 SALT = "dev:"  # before a painting's name, where that is drawn
@@ -130,11 +127,7 @@ class DevFigures:
         self.asked = [one for one in texts.asked if one.phrasing <= trained or one.phrasing in unseen]
         self.seen = np.array([one.phrasing <= trained for one in self.asked])
         self.relevance = relevance_of(self.asked, self.shown.labels)
-        table = RetrievalConfig(
-            places.data / OBJECT_SET / "items.tsv", label_column=("object,depiction",), template=OBJECTS, split="train"
-        )
-        self.objects = read_judgements(table)
-        self.object_vectors = places.vectors(OBJECT_SET, self.objects.pictures)
+        self.objects = Objects(places)
 
     def __call__(self, encoder: Encoder) -> dict[str, float]:
         return self.of(encoder, [one.query for one in self.asked])
@@ -142,10 +135,9 @@ class DevFigures:
     def of(self, encoder: Encoder, texts: Sequence[str]) -> dict[str, float]:
         """The figures where `texts` are asked in place of the queries."""
         found = scores_of(encoder, texts, self.shown.vectors, self.relevance)["precision@8"]
-        ranked = rank_exactly(self.objects, query_vectors(encoder, self.objects.queries), self.object_vectors)
         figures = {
             "precision@8 trained": 100 * float(found[self.seen].mean()),
-            "objects mAP": 100 * float(average_precision(ranked.hits, self.objects.relevant_counts()).mean()),
+            OBJECTS: self.objects.of(encoder),
         }
         if not self.seen.all():
             figures["precision@8 unseen"] = 100 * float(found[~self.seen].mean())

@@ -1,4 +1,4 @@
-"""Look: the text tower learns what words like "moody" ask of a picture.
+"""Look: the text tower, or both, learn what words like "moody" ask of a picture.
 
 The teacher takes the word out of the query and adds its signed attributes by look scorers; the student is asked the
 query as typed. Trained on some words and a glossary, with everyday subjects, over training photographs; measured by
@@ -16,22 +16,23 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.knowledge.run import share_of_gain
 from benchmarks.runs import Number, Run, command_of, describe_machine
-from benchmarks.taste.look import Look, numbers_of
+from benchmarks.taste.look import Look
 from indexes.errors import BeholderError, ConditionFailed
 from indexes.records.manifest import sha256_file
 from retrieval.encoding.encoder import Encoder
 from retrieval.encoding.encoders import load_encoder
 from rl.alignment.align import align
 from rl.alignment.config import AlignConfig
-from rl.alignment.shift import direction_of_pairs, explained_share, left_over, shifted
+from rl.alignment.shift import direction_of_pairs, shifted
 from rl.dev import hit_rates
 from rl.preferences import read_preferences, write_preferences
 
 from .flickr import NAME
-from .kept import Floats, Kept, kept_numbers, mean_of
+from .kept import OBJECT_SET, OBJECTS, Floats, Kept, Objects
 from .look_data import Measured, Shown, Words, in_words, look_lists, shown_to_learn
+from .look_val import tested
+from .parts import Parts
 from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
 from .tiers import Tiers
@@ -75,17 +76,21 @@ class LookExperiment:
     depth: int = option(250, "Pictures nearest to the subject, among which a list tells the look.")
     top: int = option(30, "Of these, the places that the best of a list come from.")
     rest: int = option(0, "Pictures of a list that are farther from the subject: pairs that tell the subject.")
-    head_lr: float = option(3e-3, "Of the text head.")
-    text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
+    towers: str = option("text", "Which towers are tuned: text or both.")
+    head_lr: float = option(3e-3, "Of the heads.")
+    text_lr: float = option(0.0, "Of the text tower; 0: its head alone.")
+    picture_lr: float = option(0.0, "Of the image tower's upper blocks, with --towers both; 0: its head alone.")
+    frozen_blocks: int = option(12, "Lowest blocks of the image tower that stay, with --towers both.")
     beta: float = option(2.0, "Strength of preferences.")
     smoothing: float = option(0.02, "Of the preference labels.")
-    drop_input: float = option(0.3, "Dropout before the head.")
-    weight_decay: float = option(0.3, "Of the head.")
+    drop_input: float = option(0.0, "Dropout before the heads.")
+    weight_decay: float = option(0.3, "Of the heads.")
     steps: int = option(500, "Of a run.")
     queries: int = option(64, "In a step.")
     captions_batch: int = option(128, "Captioned pictures beside them, which are held in place.")
+    anchored: tuple[str, ...] = option((NAME, OBJECT_SET), "Sets that those are drawn from.")
     gap: int = option(24, "Places of the teacher's order that a pair is apart, at least.")
-    max_retention_loss: float = option(1.0, "Points of hit_rate@10 on dev captions.")
+    max_retention_loss: float = option(1.0, "Points of hit_rate@10 of captions, and of mAP of objects.")
     dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-look", "Of the run.")
 
@@ -95,6 +100,8 @@ class LookExperiment:
                 f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, b = {self.b:g}",
                 "a seed, a weight, and b of 0 or more",
             )
+        if self.towers not in ("text", "both"):
+            raise BeholderError(f"towers {self.towers}", "text or both")
 
     def seeds_of(self, kind: str) -> tuple[int, ...]:
         return self.seeds if kind == "aligned" else self.control_seeds
@@ -104,7 +111,11 @@ def settings(config: LookExperiment, places: Places) -> AlignConfig:
     """Of all runs, but for tables, seed, anchor and labels."""
     return AlignConfig(
         base=config.model,
-        pictures=(str(places.embeddings(NAME)),),
+        pictures=tuple(str(places.embeddings(name)) for name in dict.fromkeys((NAME, *config.anchored))),
+        captions=config.anchored,
+        towers=config.towers,
+        image_lr=config.picture_lr,
+        frozen_blocks=config.frozen_blocks if config.towers == "both" else 0,
         text_lr=config.text_lr,
         head_lr=config.head_lr,
         weight_decay=config.weight_decay,
@@ -123,7 +134,7 @@ def settings(config: LookExperiment, places: Places) -> AlignConfig:
 
 
 def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
-    """Teaches the text tower what words ask of a picture's look, and measures it by formulas that nothing ranks by.
+    """Teaches the towers what words ask of a picture's look, and measures it by formulas that nothing ranks by.
 
     Example: beholder align experiment look work/look --data ../shared/data
     """
@@ -169,19 +180,20 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
 
 
 def chosen(tried: Sequence[Mapping[str, Any]], most: float) -> dict[str, float]:
-    """Anchor and alpha with the best mean percentile of trained and held-out words, of those that keep hit_rate@10
-    within `most` points and the subject within MOST_LOST. Raises ConditionFailed where none is inside."""
+    """Anchor and alpha with the best mean percentile of trained and held-out words, of those that keep hit_rate@10 and
+    the mAP of objects within `most` points and the subject within MOST_LOST. Raises ConditionFailed where none is
+    inside."""
     inside = [
         {"anchor": one["anchor"], "alpha": row["alpha"], "value": (row["look trained"] + row["look unseen"]) / 2}
         for one in tried
         for row in one["sweep"]
-        if one["base"]["hit_rate@10"] - row["hit_rate@10"] <= most + 1e-9
+        if max(one["base"][name] - row[name] for name in ("hit_rate@10", OBJECTS)) <= most + 1e-9
         and one["base"]["subject"] - row["subject"] <= MOST_LOST + 1e-9
     ]
     if not inside:
         raise ConditionFailed(
-            f"every anchor and alpha loses more than {most:g} points or the subject",
-            "one inside both budgets",
+            f"every anchor and alpha loses more than {most:g} points of captions or objects, or the subject",
+            "one inside all budgets",
             "Add --anchor-weights.",
         )
     best: dict[str, float] = max(inside, key=lambda one: one["value"])
@@ -204,7 +216,7 @@ def _teacher(config: LookExperiment, places: Places) -> dict[str, Any]:
 
 def _chosen_by(config: LookExperiment, places: Places, weight: float) -> dict[str, Any]:
     words = Words.read(config.glossary, dev=True)
-    measured = Measured(places, "dev", words)
+    measured = Measured(places, "dev", words, _parts(config))
     found = _align(
         config, places, words, measured, f"dev-anchor-{weight:g}", anchor=weight, alphas=ALPHAS, budget=NO_BUDGET
     )
@@ -217,7 +229,8 @@ def _reported(
     config: LookExperiment, places: Places, kind: str, seed: int, choice: Mapping[str, float]
 ) -> dict[str, Any]:
     words = Words.read(None if kind == "own" else config.glossary, dev=False)
-    seen = Measured(places, "dev", Words.read(None, dev=True))  # its held-out words are now trained on, like the others
+    own = Words.read(None, dev=True)  # those that were held out are now trained on, like the others
+    seen = Measured(places, "dev", own, _parts(config))
     return _align(
         config,
         places,
@@ -261,17 +274,28 @@ def _align(
         labels=labels,
     )
     folder = config.run / "runs" / name
+    objects = Objects(places, measured.parts)
     report = align(
         align_config,
         folder,
         places.data,
-        cache=config.cache or config.run / "cache",
+        cache=_cache(config),
         say=places.say,
-        extra=lambda encoder: measured.figures(measured.asked(encoder)),
+        extra=lambda encoder: {**measured.figures(measured.asked(encoder)), OBJECTS: objects.of(encoder)},
         select="look unseen",
     )
     found: dict[str, Any] = json.loads((folder / "report.json").read_bytes())
     return {**found, "seconds": report.seconds}
+
+
+def _cache(config: LookExperiment) -> Path:
+    return config.cache or config.run / "cache"
+
+
+def _parts(config: LookExperiment) -> Parts | None:
+    """Of the base, where its pictures move."""
+    both = config.towers == "both"
+    return Parts(load_encoder(config.model), config.frozen_blocks, _cache(config)) if both else None
 
 
 def _write_lists(config: LookExperiment, base: Encoder, words: Words, shown: Shown, path: Path, seed: int) -> None:
@@ -319,37 +343,21 @@ def _direction(config: LookExperiment, words: Words, shown: Shown) -> Floats:
 def _tested(config: LookExperiment, places: Places, lam: float) -> dict[str, Any]:
     """Every side on val, and what each aligned one has kept."""
     words = Words.read(config.glossary, dev=False)
-    measured, base, kept = Measured(places, "val", words), places.encoder, Kept(places, "val")
-    before = base.encode_texts([one.query for one in words.asked])
-    moved = shifted(before, _direction(config, words, shown_to_learn(places)), lam)
+    base, parts = places.encoder, _parts(config)
+    measured, kept = Measured(places, "val", words, parts), Kept(places, "val", parts)
+    asked = base.encode_texts([one.query for one in words.asked])
+    moved = shifted(asked, _direction(config, words, shown_to_learn(places)), lam)
     rows = {
         "base": measured.asked(base),
         "teacher": measured.teacher(base, config.b),
         "base, rewritten text alone": _rewritten(base, measured),
         "constant shift": measured.of(moved @ measured.vectors.T),
     }
-    changes: dict[str, dict[str, Floats]] = {}
-    numbers: dict[str, Number] = {}
-    for kind, side in KINDS.items():
-        found, held, shares = [], [], []
-        for seed in config.seeds_of(kind):
-            encoder = load_encoder(str(config.run / "runs" / f"{kind}-seed-{seed}" / "model"))
-            found.append(measured.asked(encoder))
-            held.append(kept.values(encoder))
-            after = encoder.encode_texts([one.query for one in words.asked])
-            shares.append(explained_share(*left_over(before, after)))
-        rows[side] = Look(
-            *(np.mean([getattr(one, what) for one in found], axis=0) for what in ("percentile", "subject"))
-        )
-        changes[side] = mean_of(held)
-        numbers[f"of {side}, one shared vector explains"] = Number.of_repeats(shares, "share")
-    three = (rows["base"].percentile, rows["teacher"].percentile)
-    for side in KINDS.values():
-        for group, mine in (("trained words", words.trained), ("unseen words", ~words.trained)):
-            share = share_of_gain(rows[side].percentile[mine], three[0][mine], three[1][mine], seed=0)
-            numbers[f"share of the teacher's gain, {group}: {side}"] = share
-    numbers = numbers_of(rows, words.asked, 0) | numbers | kept_numbers(kept.values(base), changes, 0)
-    return {name: asdict(one) for name, one in numbers.items()}
+    runs = config.run / "runs"
+    folders = {
+        KINDS[kind]: [runs / f"{kind}-seed-{seed}" / "model" for seed in config.seeds_of(kind)] for kind in KINDS
+    }
+    return tested(measured, kept, rows, folders)
 
 
 def dev_numbers(
@@ -367,7 +375,7 @@ def dev_numbers(
     }
     return {
         f"dev {name}: {side}": asdict(Number(found[name] / 100))
-        for name in ("look trained", "look unseen", "subject", "hit_rate@10")
+        for name in ("look trained", "look unseen", "subject", "hit_rate@10", OBJECTS)
         for side, found in sides.items()
         if name in found
     }

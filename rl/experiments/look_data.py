@@ -29,6 +29,7 @@ from retrieval.search.generic_queries import generic_queries
 from rl.preferences import PreferenceList
 
 from .flickr import NAME, read_gallery
+from .parts import Parts
 from .places import Places
 from .tiers import Tiers, tiered_lists
 
@@ -153,15 +154,17 @@ def look_lists(
 
 
 class Measured:
-    """A split's pictures and what `bench look` measures of a ranking over them."""
+    """A split's pictures and what `bench look` measures of a ranking over them. `parts`: of the base, where pictures of
+    tuned image heads are to be measured, too."""
 
-    def __init__(self, places: Places, split: str, words: Words) -> None:
-        self.words = words
+    def __init__(self, places: Places, split: str, words: Words, parts: Parts | None = None) -> None:
+        self.words, self.parts, self.encoder = words, parts, places.encoder
         table = places.data / NAME / "captions.tsv"
         judged: Judgements = read_judgements(
             RetrievalConfig(table, text_column="caption", splits=table.with_name("splits.tsv"), split=split)
         )
         self.vectors = places.vectors(NAME, judged.pictures)
+        self.files = [places.pictures(NAME) / file for file in judged.pictures]
         cache = ScoreCache(scores_folder(""))
         second, first = attributes(places.pictures(NAME), judged.pictures, places.encoder, self.vectors, cache)
         captions: list[list[str]] = [[] for _ in judged.pictures]
@@ -177,7 +180,8 @@ class Measured:
         return look_of(np.asarray(top, np.int64), self.words.asked, self.gallery)
 
     def asked(self, encoder: Encoder) -> Look:
-        return self.of(encoder.encode_texts([one.query for one in self.words.asked]) @ self.vectors.T)
+        vectors = self.vectors if self.parts is None else self.parts.seen_by(encoder, self.files)
+        return self.of(encoder.encode_texts([one.query for one in self.words.asked]) @ vectors.T)
 
     def teacher(self, base: Encoder, b: float) -> Look:
         words = self.words.asked

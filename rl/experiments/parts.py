@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from indexes.errors import BeholderError
 from retrieval.encoding.encoder import Encoder
 from rl.features import FORWARD, cache_name, compute_once, texts_once
 from rl.pixels import decode_all
@@ -67,6 +68,15 @@ class Parts:
     def use(self, state: Mapping[str, Tensor]) -> None:
         self.encoder.model.load_state_dict(state)
         self.encoder.model.eval()
+
+    def seen_by(self, encoder: Encoder, files: Sequence[Path]) -> Rows:
+        """float32 (N, D), unit rows, of pictures by `encoder`. Raises BeholderError where more of it was tuned."""
+        state = encoder.model.state_dict()
+        if not self.holds(state):
+            below = f"{encoder.name} differs below block {self.towers.frozen_blocks}"
+            raise BeholderError(below, "the base's own blocks", "Lower --frozen-blocks.")
+        self.use(state)
+        return self.picture_vectors(self.pictures(files))
 
     def text_vectors(self, features: Tensor) -> Rows:
         """float32 (T, D), unit rows, by the weights in use."""

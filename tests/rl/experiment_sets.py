@@ -30,14 +30,16 @@ def make_sets(data: Path) -> Path:
     captions, splits = ["image\tcaption"], ["image\tsplit"]
     for number in range(60):
         name = picture(data / "flickr8k" / "images" / f"{number:02}.png")
-        captions += [f"{name}\t{' '.join(generator.choice(WORDS, 4))}" for _ in range(2)]
+        subject = ("dog", "beach")[number % 2]  # of the lists in the box
+        captions += [f"{name}\t{' '.join(generator.choice(WORDS, 4))} {subject}" for _ in range(2)]
         splits.append(f"{name}\t{'train' if number < 36 else 'dev' if number < 48 else 'val'}")
     (data / "flickr8k" / "captions.tsv").write_text("\n".join(captions) + "\n")
     (data / "flickr8k" / "splits.tsv").write_text("\n".join(splits) + "\n")
 
     rows = ["file\tobject\tdepiction\tsplit"]
-    for number in range(8):
+    for number in range(16):
         name = picture(data / "photoart" / "images" / f"{number}.png")
-        rows.append(f"images/{name}\t{('thing', 'square')[number % 2]}\t{('photo', 'art')[number // 2 % 2]}\tval")
+        labels = f"{('thing', 'square')[number % 2]}\t{('photo', 'art')[number // 2 % 2]}"
+        rows.append(f"images/{name}\t{labels}\t{'val' if number < 8 else 'train'}")
     (data / "photoart" / "items.tsv").write_text("\n".join(rows) + "\n")
     return data

@@ -31,6 +31,20 @@ def test_states_give_the_vectors_that_pixels_give(tmp_path: Path, tiny_model: Pa
         np.testing.assert_allclose(mine, other, atol=0.1)  # logits: cosines times the scale
 
 
+def test_where_every_block_is_frozen_the_class_token_is_all_that_is_kept(
+    tmp_path: Path, tiny_model: Path, tiny_captions: Path
+) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, towers="image")
+    whole = prepare(config, None, tmp_path / "cache", quiet)
+    blocks = len(whole.encoder.model.visual.trunk.blocks)
+    head = prepare(replace(config, frozen_blocks=blocks, image_lr=0.0), None, tmp_path / "cache", quiet)
+    rows = np.arange(len(whole.data.gallery))
+    assert head.measured.pictures.shape[1] == 1
+    pictures = head.measured.picture_vectors(head.model, rows)
+    np.testing.assert_allclose(pictures, whole.measured.picture_vectors(whole.model, rows), atol=2e-3)  # float16 states
+    assert all(".visual.head." in name for name in head.model.trained())
+
+
 def test_a_run_over_the_same_pictures_reads_none_again(
     tmp_path: Path, tiny_model: Path, tiny_captions: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

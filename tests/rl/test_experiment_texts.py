@@ -106,13 +106,16 @@ def test_the_best_inside_both_budgets_is_chosen() -> None:
 
 
 def test_a_look_that_loses_the_subject_is_not_chosen() -> None:
-    def figures(alpha: float, percentile: float, subject: float) -> dict[str, float]:
+    def figures(alpha: float, percentile: float, subject: float, objects: float = 90.0) -> dict[str, float]:
         told = {"look trained": percentile, "look unseen": percentile, "subject": subject, "hit_rate@10": 85.0}
-        return {"alpha": alpha, **told}
+        return {"alpha": alpha, **told, "objects mAP": objects}
 
     tried = [{"anchor": 1.0, "base": figures(0, 60, 50), "sweep": [figures(0.5, 70, 47), figures(1, 80, 44)]}]
 
     assert look.chosen(tried, 1.0)["alpha"] == 0.5
+    tried = [{"anchor": 1.0, "base": figures(0, 60, 50), "sweep": [figures(0.5, 70, 50), figures(1, 80, 50, 88.9)]}]
+    assert look.chosen(tried, 1.0)["alpha"] == 0.5  # objects by name are kept, too
+    assert look.chosen(tried, 1.5)["alpha"] == 1
 
 
 def test_recorded_answers_are_200_and_every_arm_can_compose_them() -> None:

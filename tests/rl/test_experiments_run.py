@@ -3,11 +3,18 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from experiment_sets import make_sets
 
 from indexes.errors import BeholderError, ConditionFailed
-from rl.experiments import beauty, hacking, people
+from retrieval.encoding.encoders import load_encoder
+from rl.experiments import beauty, hacking, look, people
+from rl.experiments.look_data import Measured, Words
+from rl.experiments.parts import Parts
+from rl.experiments.places import Places
+
+GLOSSARY = Path(__file__).parents[2] / "docs" / "experiments" / "look" / "glossary.tsv"
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +97,54 @@ def test_beauty_and_hacking_run_on_its_checkpoints(tmp_path: Path, data: Path, e
     pictured = str(tmp_path / "run" / "runs" / "image-seed-0" / "model")
     with pytest.raises(BeholderError, match="another image tower"):
         hacking.measure(hacking.HackingConfig(tmp_path / "other", data, emb, str(tiny_model), (pictured,)))
+
+
+def test_look_tunes_both_towers_and_measures_the_pictures_as_they_then_are(
+    tmp_path: Path, data: Path, emb: Path, tiny_model: Path
+) -> None:
+    config = look.LookExperiment(
+        tmp_path / "run",
+        data,
+        emb,
+        glossary=GLOSSARY,
+        model=str(tiny_model),
+        seeds=(0,),
+        control_seeds=(0,),
+        b=100.0,
+        subjects=2,
+        depth=30,
+        top=14,
+        gap=8,
+        towers="both",
+        picture_lr=1e-2,
+        frozen_blocks=1,
+        steps=2,
+        queries=8,
+        captions_batch=16,
+        max_retention_loss=100.0,
+    )
+    dry = look.measure(replace(config, dev_only=True))
+    assert {"dev look unseen: aligned", "dev objects mAP: aligned", "dev objects mAP: base"} < set(dry.numbers)
+    assert not (tmp_path / "run" / "steps" / "val.json").exists()
+    run = look.measure(config)
+    assert run.numbers["aligned, trained words: percentile"].n == 48
+    assert run.numbers["aligned to shuffled lists, unseen words: gain"].n == 24
+    assert {"objects: mAP: change by aligned", "share of the teacher's gain, unseen words: aligned"} < set(run.numbers)
+    tuned = load_encoder(str(tmp_path / "run" / "runs" / "aligned-seed-0" / "model"))
+    places = Places(data, emb, load_encoder(str(tiny_model)), lambda line: None)
+    parts = Parts(load_encoder(str(tiny_model)), 1, tmp_path / "run" / "cache")
+    measured = Measured(places, "dev", Words.read(None, dev=True), parts)
+    seen = parts.seen_by(tuned, measured.files)
+    whole = places.vectors("flickr8k", [file.name for file in measured.files], tuned)
+    np.testing.assert_allclose(seen, whole, atol=2e-3)  # float16 states
+    assert np.abs(seen - measured.vectors).max() > 1e-2
+    with pytest.raises(BeholderError, match="differs below block 2"):
+        Parts(load_encoder(str(tiny_model)), 2, tmp_path / "run" / "cache").seen_by(tuned, measured.files)
+
+
+def test_look_tunes_no_image_tower_alone(tmp_path: Path) -> None:
+    with pytest.raises(BeholderError, match="towers image"):
+        look.LookExperiment(tmp_path, towers="image")
 
 
 def test_an_experiment_without_data_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
