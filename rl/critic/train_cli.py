@@ -22,7 +22,7 @@ def recipes(name: Annotated[str | None, typer.Argument(help="One of them; defaul
 
 
 def train(
-    base: Annotated[str, typer.Option(help="Vision-language model: folder of transformers, or name in the box or on the hub.")],
+    base: Annotated[str, typer.Option(help="Vision-language model: its folder, or name in the box or on the hub.")],
     pictures: Annotated[Path, typer.Option(help="Folder that the conversations' pictures are in.")],
     run: Annotated[Path, typer.Option(help="Folder of the run; called again, it goes on.")],
     conversations: Annotated[
