@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-from benchmarks.judge.rows import portable, search_config
+from benchmarks.judge.rows import search_config
 from indexes.errors import BeholderError
 from retrieval.search.config import SearchConfig
 from retrieval.search.gallery import Thumbnail, thumbnail_of
@@ -82,5 +82,5 @@ def _value(value: object) -> str:
     if isinstance(value, dict):
         return " ".join(f"{name} {weight:g}".strip() for name, weight in value.items())
     if isinstance(value, list):
-        return " ".join(portable(str(one)) for one in value)
-    return portable(str(value))
+        return " ".join(portable_spec(str(one)) for one in value)
+    return portable_spec(str(value))
