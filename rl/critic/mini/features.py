@@ -44,6 +44,7 @@ def keep_features(
     told = {"identity": identity, "sha256s": [sha256 for _, sha256 in pictures]}
     path, rows = folder / FILE, folder / ROWS
     done = 0
+    array: np.memmap[Any, np.dtype[np.float16]]
     if rows.is_file():
         kept = json.loads(rows.read_bytes())
         done = kept.pop("done")

@@ -133,6 +133,11 @@ def standardise(model: Any, mean: torch.Tensor, deviation: torch.Tensor) -> None
 
 
 def save_critic(model: Any, processor: Any, folder: Path) -> None:
-    """Writes the folder that transformers loads, weights in float16."""
+    """Writes the folder that transformers loads, weights in float16, for everyone to read."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # it draws on stderr even where that is a file
     model.half().save_pretrained(folder)
     processor.save_pretrained(folder)
+    for file in folder.iterdir():
+        file.chmod(0o644)  # safetensors keeps its files to their owner

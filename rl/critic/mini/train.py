@@ -170,7 +170,7 @@ class Trainer:
                 f"the loss of step {self.done} is {float(loss)}", "a number", "Lower the learning rate."
             )
         self.optimizer.zero_grad()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(list(self._trained().values()), CLIP)
         self.optimizer.step()
         self.done += 1
