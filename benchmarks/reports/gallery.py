@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 from benchmarks.judge.rows import search_config
+from benchmarks.runs import portable_spec
 from indexes.errors import BeholderError
 from retrieval.search.config import SearchConfig
 from retrieval.search.gallery import Thumbnail, thumbnail_of
