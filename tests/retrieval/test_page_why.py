@@ -57,6 +57,9 @@ def test_a_critic_is_asked_by_key_or_button_and_its_words_are_kept(
     words.wait_for()
     assert page.evaluate("document.activeElement.textContent") == "Form"
     assert questions(chat_server) == before + 2
+    page.keyboard.press("w")
+    why.wait_for(state="hidden")
+    assert page.evaluate("document.activeElement.textContent") == "Why?", "keys are still heard"
     page.keyboard.press("ArrowRight")
     assert not why.is_visible(), "the next picture was not asked about"
     page.get_by_role("button", name="Why?").click()

@@ -46,7 +46,11 @@ export class Viewer {
     this.before.disabled = at === 0;
     this.after.disabled = at === this.results.length - 1;
     for (const near of [at + 1, at - 1]) if (this.results[near]) new Image().src = this.results[near].image;
+    const asked = document.activeElement === this.why.button;
     this.about.replaceChildren(...this.described(result));
+    // Keys are heard by what has the focus: it must not stay on what is gone, or is disabled.
+    const now = document.activeElement, held = this.dialog.contains(now) && !now.disabled;
+    if (this.dialog.open && !held) [asked ? this.why.button : null, this.after, this.before].find((one) => one && !one.disabled && !one.hidden)?.focus({ preventScroll: true });
   }
 
   described(result) {

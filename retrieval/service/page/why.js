@@ -72,17 +72,17 @@ export class Why {
   // ---- what is seen of it
 
   draw(reveal = false) {
-    const { now, button, section } = this, critic = this.critic();
+    const { now, button, section } = this, critic = this.critic(), before = document.activeElement, inside = section.contains(before);
     const names = [...new Set([...(critic?.kinds ?? []), ...now.told.keys()])];
     button.hidden = !names.length;
     button.setAttribute("aria-expanded", String(now.open));
     section.hidden = !now.open || !names.length;
-    if (section.hidden) return;
-    const focused = document.activeElement?.dataset?.asked;
+    if (section.hidden) return inside ? button.focus() : undefined;
     this.kinds.hidden = names.length < 2;
     this.kinds.replaceChildren(...names.map((asked) => this.kind(asked)));
-    if (focused) this.kinds.querySelector(`[data-asked="${CSS.escape(focused)}"]`)?.focus();
     this.words.replaceChildren(...this.entry(now.told.get(now.shown)));
+    // What had the focus is drawn anew: the same button has it again, or, where that is gone, the one that opened this.
+    if (inside) (this.kinds.querySelector(`[data-asked="${CSS.escape(before.dataset.asked ?? "")}"]`) ?? button).focus({ preventScroll: true });
     this.count();
     if (reveal) section.scrollIntoView({ block: "nearest", behavior: calm() ? "auto" : "smooth" });
   }
