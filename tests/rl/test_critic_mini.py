@@ -4,6 +4,7 @@ kill, and what comes out is loaded by transformers and asked like any critic."""
 import json
 import multiprocessing
 import random
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,19 @@ def test_steps_follow_from_the_seed_and_every_picture_is_visited_once_a_turn(tmp
     assert pictures.values[rows, pictures.attributes.index("brightness")].tolist() == sorted(
         pictures.values[rows, pictures.attributes.index("brightness")].tolist()
     )
+
+
+def test_pictures_with_a_label_are_visited_more_often_and_asked_in_other_words(tmp_path: Path) -> None:
+    config = write_mini_sets(tmp_path)
+    pictures = read_pictures(config)
+    labelled = replace(pictures.facts[3], labels={"style": "cubism"})
+    facts = (*pictures.facts[:3], labelled, *pictures.facts[4:])
+    drawer = Drawer(replace(config, pictures=21, pairs=0), replace(pictures, facts=facts))
+    (turn,) = [drawer.step(0)]
+    counts = Counter(group.rows[0] for group in turn)
+    assert counts == {row: 4 if row == 3 else 1 for row in pictures.rows(TRAIN)}
+    asked = [tuple(text.question for text in group.texts) for group in turn if group.rows == (3,)]
+    assert len(set(asked)) == 4
 
 
 def test_conversations_of_a_file_are_learnt_beside_the_rest(tmp_path: Path) -> None:

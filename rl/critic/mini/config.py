@@ -46,7 +46,8 @@ class MiniConfig:
     fall: float = 0.5  # share of the steps in which it falls, to nothing
     weight_decay: float = 0.05
     auxiliary: float = 0.5  # weight of the error of percentiles that are read off the middle of the model
-    emphasis: float = 3.0  # how much an answer counts that compares two pictures
+    repeats: int = 4  # visits of a picture with a label in a turn, as of each label there are few
+    emphasis: float = 3.0  # how much an answer counts that compares two pictures, or is a label
     drop: float = 0.1  # of a picture's tokens are not shown
     seed: int = 0
     save_every: int = 50  # steps between checkpoints
@@ -59,7 +60,7 @@ class MiniConfig:
 
     def problems(self) -> list[str]:
         counts = "side", "vocabulary", "width", "depth", "heads", "inner", "context", "steps", "pictures"
-        more = "save_every", "log_every", "dev_every", "compared", "captions", "levels"
+        more = "save_every", "log_every", "dev_every", "compared", "captions", "levels", "repeats"
         wrong = [f"{name} {getattr(self, name)} is below 1" for name in (*counts, *more) if getattr(self, name) < 1]
         least = "pairs", "threads", "dev_pictures", "warmup"
         wrong += [f"{name} {getattr(self, name)} is below 0" for name in least if getattr(self, name) < 0]

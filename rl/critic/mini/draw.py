@@ -33,6 +33,8 @@ class Drawer:
         self.config, self.pictures = config, pictures
         self.further = pictures.further.by_rows(pictures.facts)
         self.rows = pictures.rows(TRAIN)
+        labelled = [row for row in self.rows if pictures.facts[row].labels]
+        self._turn = self.rows + labelled * (config.repeats - 1)
         self._of_source: dict[str, list[int]] = {}
         for row in self.rows:
             self._of_source.setdefault(pictures.facts[row].source, []).append(row)
@@ -51,13 +53,13 @@ class Drawer:
         return [one for one in found if one.texts]
 
     def _visited(self, place: int) -> tuple[int, int]:
-        """(row, number of the visit) in this place of one order of all pictures after another."""
-        turn, within = divmod(place, len(self.rows))
+        """(row, which place) of one order of all pictures after another."""
+        turn, within = divmod(place, len(self._turn))
         if turn not in self._orders:
-            order = list(self.rows)
+            order = list(self._turn)
             random.Random(f"{self.config.seed}/order/{turn}").shuffle(order)
             self._orders = {**dict(list(self._orders.items())[-1:]), turn: order}  # a step may lie in two
-        return self._orders[turn][within], turn
+        return self._orders[turn][within], place
 
     def _single(self, row: int, visit: int) -> Group:
         facts, config = self.pictures.facts[row], self.config

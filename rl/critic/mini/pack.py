@@ -17,7 +17,7 @@ from .model import ANSWER, ASK, BEGIN, END, IMAGE, PAD, SEEN
 from .texts import Group
 
 NOTHING = -100  # no target
-COMPARED = "compare", "better"
+FEW = "compare", "better", "style", "object", "depiction"  # answers of one word that matters
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ class Packer:
         mask = self._mask(segments, ids, drawn)
         seen = np.argwhere(ids == self.seen)
         pairs = np.flatnonzero(seen[1:, 0] == seen[:-1, 0])[:, None] + np.arange(2)
-        compared = [one.kind in COMPARED for group in groups for one in group.texts]
-        weights = np.where(compared, self.emphasis, 1.0).astype(np.float32)
+        few = [one.kind in FEW for group in groups for one in group.texts]
+        weights = np.where(few, self.emphasis, 1.0).astype(np.float32)
         asked = np.argwhere(ids == self.answer)
         aims = np.array([one.aim for group in groups for one in group.texts], np.float32)
         parts = ids, positions, mask, targets, text, seen, pairs, weights, asked, aims
