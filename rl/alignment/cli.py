@@ -120,9 +120,8 @@ def speed(
     share = timed.overhead
     typer.echo(f"a step\t{median(timed.whole):.3f} s")
     typer.echo(f"towers alone\t{median(timed.towers):.3f} s")
-    typer.echo(
-        f"loss, collation, logging\t{share.mean:.1%} of a step ({100 * share.low:.1f} to {100 * share.high:.1f})"
-    )
+    between = "" if share.low is None or share.high is None else f" ({100 * share.low:.1f} to {100 * share.high:.1f})"
+    typer.echo(f"loss, collation, logging\t{share.mean:.1%} of a step{between}")
     if out:
         from .run import run_of_speed
 
