@@ -65,10 +65,10 @@ def test_a_critic_is_asked_by_key_or_button_and_its_words_are_kept(
     page.get_by_role("button", name="Why?").click()
     words.wait_for()
     page.keyboard.press("ArrowLeft")
+    why.wait_for(state="hidden")  # as it was left
+    page.keyboard.press("?")
     words.wait_for()
-    page.keyboard.press("?")
-    why.wait_for(state="hidden")
-    page.keyboard.press("?")
+    page.keyboard.press("ArrowRight")
     words.wait_for()
     assert questions(chat_server) == before + 3, "what was said is remembered"
     page.keyboard.press("Escape")
