@@ -15,7 +15,6 @@ from playwright.sync_api import sync_playwright
 from tests.conftest import ROOT
 from tests.retrieval.browser import FLAGS, SAMPLES, chromium, serving
 
-WHY = "photo_elementary_sunset.jpg"  # the picture that a critic is asked about
 PATIENCE_MS = 300_000  # a critic is loaded with its first question
 SCORERS = ("beholder-appeal", "saturation", "colourfulness", "warmth", "brightness", "complexity")
 
@@ -47,10 +46,10 @@ def shoot_why(folder: Path, critic: str) -> None:
         browser = running.chromium.launch(executable_path=chromium(), args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 800})
         page.set_default_timeout(PATIENCE_MS)
-        page.goto(f"{address}/?q=sunset over the water&where=uri = '{WHY}'")
+        page.goto(f"{address}/?q=sunset over the water")
         page.locator("#pictures img.there").first.wait_for()
         page.locator("#pictures .open").first.click()
-        page.get_by_role("button", name="Why?").click()
+        page.keyboard.press("w")
         page.locator(".why blockquote").wait_for()
         shoot(page, "page-why.jpg", quality=80)
 
