@@ -296,7 +296,7 @@ def test_a_killed_run_goes_on_to_the_same_critic(tmp_path: Path) -> None:
 
 
 def test_the_tower_stays_and_all_else_learns(tmp_path: Path) -> None:
-    config = replace(write_mini_sets(tmp_path), steps=60, learning_rate=1e-2, dev_every=60)
+    config = replace(write_mini_sets(tmp_path), steps=150, learning_rate=5e-3, dev_every=150)
     train_mini(config, tmp_path / "run")
     log = [json.loads(line) for line in (tmp_path / "run" / LOG).read_text().splitlines()]
     losses = [one["loss"] for one in log if "loss" in one]

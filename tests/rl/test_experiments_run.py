@@ -89,14 +89,21 @@ def test_beauty_and_hacking_run_on_its_checkpoints(tmp_path: Path, data: Path, e
     checkpoint = str(tmp_path / "run" / "runs" / "text-seed-0" / "model")
     probed = hacking.measure(
         hacking.HackingConfig(
-            tmp_path / "probe", data, emb, str(tiny_model), (checkpoint,), (checkpoint,), photographs=5, captions=4
+            tmp_path / "probe",
+            data,
+            emb,
+            str(tiny_model),
+            people=(checkpoint,),
+            beauty=(checkpoint,),
+            photographs=5,
+            captions=4,
         )
     )
     assert probed.numbers["photographs, blur: aligned more than base"].n == 5
     assert probed.numbers["pages, white border: base"].n == 8
     pictured = str(tmp_path / "run" / "runs" / "image-seed-0" / "model")
     with pytest.raises(BeholderError, match="another image tower"):
-        hacking.measure(hacking.HackingConfig(tmp_path / "other", data, emb, str(tiny_model), (pictured,)))
+        hacking.measure(hacking.HackingConfig(tmp_path / "other", data, emb, str(tiny_model), people=(pictured,)))
 
 
 def test_look_tunes_both_towers_and_measures_the_pictures_as_they_then_are(
