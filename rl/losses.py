@@ -115,6 +115,17 @@ def anchor_loss(vectors: Tensor, base: Tensor) -> Tensor:
     return (vectors.float() - base.float()).square().sum(1).mean()
 
 
+def logit_anchor_loss(policy: Tensor, reference: Tensor) -> Tensor:
+    """A scalar: the mean over queries (B) of the variance over pictures (C) of policy - reference logits, both (B, C).
+
+    It holds a query's order of a whole gallery where the reference has it; what is the same for all pictures is free.
+    A direction in which pictures differ little (their look) costs little, one in which they differ much (their
+    subject) much: with pairs that tell the look, the least of this sum is a ridge's direction, not a difference of
+    means. Ours, not the paper's: see docs/decisions/0023.
+    """
+    return (policy.float() - reference.float()).var(dim=1, correction=0).mean()
+
+
 def smoothed_targets(keys: Tensor, smoothing: float) -> Tensor:
     """float32 (B, B), rows sum to 1: (1 - smoothing) shared by the columns with the row's key, smoothing by
     all B.

@@ -1,9 +1,11 @@
 """The table of preferences that alignment learns from: one list of pictures per query, and which of them are preferred
 to which. This module owns and documents its format.
 
-A Parquet file; its metadata holds `kind` beholder-preferences, `format` 1 and `origin` (JSON). Columns:
+A Parquet file; its metadata holds `kind` beholder-preferences, `format` 2 and `origin` (JSON). Columns:
 
     query     string            what the student is given: the query as it was typed
+    reference string            what the reference is given in its place, where that is the part of the query that must
+                                be kept ("forest" of "moody forest"); empty: the query. Format 1 has no such column
     pictures  list<string>      sha256 (hex) of L different pictures
     better, worse  list<int32>  pairs: pictures[better[p]] is preferred to pictures[worse[p]]
     chains    list<list<int32>> total orders within the list, best first; none where there are only pairs
@@ -30,10 +32,11 @@ from indexes.records.manifest import publish
 
 from .grids import check_order, prefer_of
 
-KIND, FORMAT = "beholder-preferences", 1
+KIND, FORMAT = "beholder-preferences", 2
 SCHEMA: Any = pa.schema(
     [
         ("query", pa.string()),
+        ("reference", pa.string()),
         ("pictures", pa.list_(pa.string())),
         ("better", pa.list_(pa.int32())),
         ("worse", pa.list_(pa.int32())),
@@ -57,6 +60,7 @@ class PreferenceList:
     chains: tuple[tuple[int, ...], ...] = ()
     levels: tuple[float, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    reference: str = ""
 
     def __post_init__(self) -> None:
         what, size = f"the list of {self.query!r}", len(self.pictures)
@@ -90,6 +94,7 @@ class PreferenceList:
             worse=tuple(row["worse"]),
             chains=tuple(tuple(chain) for chain in row["chains"]),
             levels=tuple(row["levels"]),
+            reference=row["reference"],
             provenance=json.loads(row["provenance"]),
         )
 
@@ -133,6 +138,8 @@ def read_preferences(path: Path) -> Preferences:
         raise FormatError(f"{path} is {told.get('kind', 'a table of something else')}", KIND, AGAIN)
     if int(told["format"]) > FORMAT:
         raise FormatError(f"{path} is format {told['format']}", f"{FORMAT} or older", "Update Beholder.")
+    if told["format"] == "1":
+        table = table.add_column(1, SCHEMA.field("reference"), [[""] * len(table)])
     if not table.schema.equals(SCHEMA, check_metadata=False):
         raise FormatError(f"{path} has columns {table.column_names}", f"{SCHEMA.names}", AGAIN)
     lists = []

@@ -201,13 +201,14 @@ def prepare(config: AlignConfig, data: Path | None, cache: Path, say: Say) -> Pr
     measured = Measure(contents, texts, pictures)
     reference = reference_logits(measured, model, contents.train, scale)
     with Rank0First(*join_processes(config.device)):
-        anchors = base_anchors(config, contents, measured, model, record, cache, say) if config.anchor_weight else None
-    augment, still = None, None
-    if config.augment:
-        numbers = np.unique([one.query for one in contents.train]).astype(np.int64)
+        anchors = base_anchors(config, contents, measured, model, record, cache, say) if config.uses_anchors else None
+    augment, still, queries = None, None, None
+    if config.augment or config.logit_anchor_weight:
+        numbers = np.unique([one.reference for one in contents.train]).astype(np.int64)
         queries = Rows(numbers, torch.from_numpy(measured.text_vectors(model, numbers)))
-        augment, still = Augment(config.augment, config.seed, queries), ImageReference(encoder)
-    collator = Collator(contents, texts, pictures, reference, anchors, augment, once=config.trains_image)
+    if config.augment:
+        augment, still = Augment(config.augment, config.seed), ImageReference(encoder)
+    collator = Collator(contents, texts, pictures, reference, anchors, augment, queries, once=config.trains_image)
     return Prepared(encoder, record, contents, model, measured, collator, scale, still)
 
 

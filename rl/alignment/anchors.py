@@ -39,7 +39,7 @@ class Rows:
 
 @dataclass(frozen=True)
 class Anchors:
-    """The base's vectors of captions by number, of their pictures by row; None for a tower that stays as it is."""
+    """The base's vectors of captions by number, of their pictures by row; None where they are not asked for."""
 
     texts: Rows | None
     pictures: Rows | None
@@ -63,7 +63,7 @@ def base_anchors(
 
     device = next(model.parameters()).device
     texts = pictures = None
-    if config.trains_text:
+    if config.trains_text and config.anchor_weight:
         numbers = np.unique([text for one in data.captioned for text in one.captions]).astype(np.int64)
         path = cache / cache_name("anchors", record.text_fingerprint, [data.texts[number] for number in numbers])
         if not path.is_file():

@@ -63,12 +63,10 @@ class Plan:
 
 @dataclass(frozen=True)
 class Augment:
-    """What is done to pictures, and the base's vectors of the lists' queries: the reference's logits then follow from
-    the pictures as they were changed."""
+    """What is done to pictures."""
 
     kinds: tuple[str, ...]
     seed: int
-    queries: Rows
 
 
 class Collator:
@@ -79,7 +77,8 @@ class Collator:
     texts (B + C, ...), queries first; pictures of the lists, of which list_pictures (B, L) are the places, then those
     of the C captions; prefer (B, L, L), levels (B, L), chains (B, c, n), reference (B, L) logits; keys (C,); labels
     (B,), which count queries for the trainer (-100: a query without pairs); with anchors, anchor_texts and
-    anchor_pictures (C, D), each for a tower that trains; with augmentation, base_queries (B, D).
+    anchor_pictures (C, D), each for a tower that trains; where `queries` are given, base_queries (B, D), from which the
+    reference's logits follow for whatever pictures there are.
     """
 
     def __init__(
@@ -90,11 +89,12 @@ class Collator:
         reference: list[NDArray[np.float32]],
         anchors: Anchors | None = None,
         augment: Augment | None = None,
+        queries: Rows | None = None,
         *,
         once: bool,
     ) -> None:
         self.data, self.texts, self.pictures, self.reference = data, texts, pictures, reference
-        self.anchors, self.augment = anchors, augment
+        self.anchors, self.augment, self.queries = anchors, augment, queries
         self.once = once  # each picture of a batch once: pixels are dear, vectors are not
 
     def __call__(self, places: Sequence[Place]) -> dict[str, Tensor]:
@@ -131,7 +131,8 @@ class Collator:
             step = places[0][2]
             seeds = [(self.augment.seed, PICTURES, step, int(row)) for row in rows]
             tensors["pictures"] = augmented(tensors["pictures"], self.augment.kinds, seeds)
-            tensors["base_queries"] = self.augment.queries.of([one.query for one in lists])
+        if self.queries is not None:
+            tensors["base_queries"] = self.queries.of([one.reference for one in lists])
         return tensors
 
 

@@ -53,6 +53,7 @@ class AlignConfig:
     contrastive_batch: int = 512  # captioned pictures beside the queries of a step
     contrastive_smoothing: float = 0.1
     anchor_weight: float = 0.0  # of the mean squared distance of these captions' vectors to the base's (2 - 2 cosine)
+    logit_anchor_weight: float = 0.0  # of the variance, over these pictures, of a query's logits less the reference's
     captions: tuple[str, ...] = ("flickr8k",)  # sources of rl/captions.py, caption tables (.tsv), or "index"
 
     steps: int = 300
@@ -91,7 +92,7 @@ class AlignConfig:
         for name in ("steps", "queries", "accumulate", "evaluate_every", "patience", "contrastive_batch"):
             if getattr(self, name) < 1:
                 wrong.append(f"{name} {getattr(self, name)} is below 1")
-        weights = ("contrastive_weight", "anchor_weight", "weight_decay")
+        weights = ("contrastive_weight", "anchor_weight", "logit_anchor_weight", "weight_decay")
         for name in ("text_lr", "image_lr", "head_lr", "temperature", *weights):
             if not getattr(self, name) >= 0:
                 wrong.append(f"{name} {getattr(self, name)} is negative")
@@ -129,7 +130,11 @@ class AlignConfig:
 
     @property
     def uses_captions(self) -> bool:
-        return bool(self.contrastive_weight or self.anchor_weight)
+        return bool(self.contrastive_weight or self.uses_anchors)
+
+    @property
+    def uses_anchors(self) -> bool:
+        return bool(self.anchor_weight or self.logit_anchor_weight)
 
     def to_dict(self) -> dict[str, Any]:
         return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}

@@ -23,9 +23,11 @@ LISTS, CAPTIONS, WORDS, LABELS, PICTURES = 1, 2, 3, 4, 5  # streams of random nu
 
 @dataclass(frozen=True)
 class RankedList:
-    """A preference list by numbers: its query among the texts, its pictures among the gallery's rows (L,)."""
+    """A preference list by numbers: its query and what the reference is given among the texts, its pictures among the
+    gallery's rows (L,)."""
 
     query: int
+    reference: int
     pictures: NDArray[np.int64]
     prefer: NDArray[np.bool_]
     chains: tuple[tuple[int, ...], ...]
@@ -84,7 +86,8 @@ def read_data(
                 continue
             rows = np.array([gallery.row(sha256) for sha256 in one.pictures])
             levels = np.array(one.levels or np.zeros(len(rows)), np.float32)
-            found.append(RankedList(number(one.query), rows, one.prefer(), one.chains, levels))
+            query, reference = number(one.query), number(one.reference or one.query)
+            found.append(RankedList(query, reference, rows, one.prefer(), one.chains, levels))
         return found
 
     from benchmarks.tables.evaluation import evaluation_pictures
@@ -156,7 +159,7 @@ def without_teacher(lists: Sequence[RankedList], labels: str, seed: int) -> list
         drawn = (
             generator.choice(pool, size, replace=False) if labels == "random" else generator.permutation(one.pictures)
         )
-        made.append(RankedList(one.query, drawn, one.prefer, one.chains, one.levels))
+        made.append(RankedList(one.query, one.reference, drawn, one.prefer, one.chains, one.levels))
     return made
 
 
@@ -182,7 +185,7 @@ def _captioned(
         raise BeholderError(
             f"{len(found)} captioned pictures in {', '.join(config.captions)}",
             "a set to hold what the encoder knows",
-            "Name a source with --captions, or set --contrastive-weight and --anchor-weight 0.",
+            "Name a source with --captions, or set --contrastive-weight, --anchor-weight and --logit-anchor-weight 0.",
         )
     return found
 

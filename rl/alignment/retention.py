@@ -145,12 +145,13 @@ class Measure:
 def reference_logits(
     measure: Measure, model: AlignModel, lists: Sequence[RankedList], scale: float
 ) -> list[NDArray[np.float32]]:
-    """The logits (L,) of each list by the model as it is now: computed once, before the first step."""
+    """The logits (L,) of each list by the model as it is now, given the list's `reference`: computed once, before the
+    first step."""
     rows = np.unique(np.concatenate([one.pictures for one in lists]))
-    numbers = np.unique(np.array([one.query for one in lists], np.int64))
+    numbers = np.unique(np.array([one.reference for one in lists], np.int64))
     seen, said = measure.picture_vectors(model, rows), measure.text_vectors(model, numbers)
     found = []
     for one in lists:
-        query = said[np.searchsorted(numbers, one.query)]
+        query = said[np.searchsorted(numbers, one.reference)]
         found.append((scale * (seen[np.searchsorted(rows, one.pictures)] @ query)).astype(np.float32))
     return found

@@ -1,12 +1,14 @@
 """One alignment run's steps: a transformers Trainer whose loss is ranked DPO plus the pre-training term.
 
 L = mean over queries of the preference loss + w_pt * the contrastive loss (Wen et al. 2024, 2406.09397; rl/losses.py)
-+ w_a * the anchor. Deliberate differences: the anchor (none by default), which holds captions where the base had them;
-pairs are averaged within a query first; the reference's logits are computed once, before the first step; the
-temperature is frozen; the student is given the query as it was typed.
++ w_a * the anchor + w_l * the logit anchor. Deliberate differences: the anchors (none by default), which hold captions
+where the base had them and queries' logits where the reference has them; pairs are averaged within a query first; the
+reference's logits are computed once, before the first step; the temperature is frozen; the student is given the query
+as it was typed.
 
 A step is the same whatever the number of processes and micro-batches, but for the contrastive term, whose batch is what
-one micro-batch holds on all processes. Metrics have TRL's names: rewards are beta * (policy - reference) logits.
+one micro-batch holds on all processes, and for the logit anchor, whose pictures are what one holds on its own. Metrics
+have TRL's names: rewards are beta * (policy - reference) logits.
 """
 
 from __future__ import annotations
@@ -119,6 +121,14 @@ class AlignTrainer(Trainer):  # type: ignore[misc]
             anchor = torch.stack(parts).sum()
             shown["loss/anchor"] = anchor.detach()
             loss = loss + config.anchor_weight * anchor / config.accumulate
+        if config.logit_anchor_weight:
+            beside = pictures[inputs["caption_pictures"]]
+            before = inputs["anchor_pictures"] if config.trains_image else beside
+            held = losses.logit_anchor_loss(
+                self.scale * queries @ beside.T, self.scale * inputs["base_queries"] @ before.T
+            )
+            shown["loss/logit_anchor"] = held.detach()
+            loss = loss + config.logit_anchor_weight * held / config.accumulate
         self._add(shown)
         self._added += 1
         return (loss, {}) if return_outputs else loss
@@ -221,7 +231,8 @@ class _Steps(TrainerCallback):  # type: ignore[misc]
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         if state.is_world_process_zero and logs and "loss" in logs:
-            shown = ("loss", *(f"loss/{part}" for part in ("preference", "contrastive", "anchor")), *REWARDS[2:])
+            parts = ("preference", "contrastive", "anchor", "logit_anchor")
+            shown = ("loss", *(f"loss/{part}" for part in parts), *REWARDS[2:])
             told = ", ".join(f"{name} {logs[name]:.3f}" for name in shown if name in logs)
             self.say(f"step {state.global_step}/{self.config.steps}: {told}")
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,8 @@ from .places import Places, data_folder
 from .steps import Say, Steps, content_of, option
 from .tiers import Tiers
 
-ALPHAS = (0.25, 0.5, 0.75, 1.0)
+Anchor = tuple[float, float]  # weights of the captions' and of the queries' anchor
+ALPHAS = (0.25, 0.5, 0.75, 0.9, 0.95, 1.0)
 BS = tuple(0.25 * step for step in range(2, 9))  # 0.5 to 2, of which the teacher's is chosen
 LAMS = (0.05, 0.1, 0.2, 0.4, 0.8)
 MOST_LOST = 5.0  # points of the subject's share, as `bench look` has it
@@ -52,6 +54,7 @@ NOT_SETTINGS = (
     "seeds",
     "control_seeds",
     "anchor_weights",
+    "logit_anchor_weights",
     "dev_only",
     "name",
 )
@@ -70,38 +73,50 @@ class LookExperiment:
     seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
     control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     anchor_weights: tuple[float, ...] = option((1.0,), "Of the captions' distance from the base, tried on dev.")
+    logit_anchor_weights: tuple[float, ...] = option(
+        (0.02, 0.025), "Of the spread of queries' logits around those of their subjects, tried on dev."
+    )
     b: float = option(0.0, "Of each attribute of the teacher; 0: chosen on dev (decision 0022).")
     list_b: float = option(100.0, "As --b, of lists: among pictures of the subject the look alone decides.")
     subjects: int = option(20, "Drawn for each word.")
-    depth: int = option(250, "Pictures nearest to the subject, among which a list tells the look.")
-    top: int = option(30, "Of these, the places that the best of a list come from.")
+    reference: str = option("subject", "What the reference is given: the subject alone, or the query as typed.")
+    draws: int = option(3, "Lists of a word with a subject.")
+    depth: int = option(0, "Pictures nearest to the subject, among which a list tells the look; 0: all.")
+    top: int = option(670, "Of these, the places that the best of a list come from.")
     rest: int = option(0, "Pictures of a list that are farther from the subject: pairs that tell the subject.")
-    towers: str = option("text", "Which towers are tuned: text or both.")
+    towers: str = option("both", "Which towers are tuned: text or both.")
     head_lr: float = option(3e-3, "Of the heads.")
     text_lr: float = option(0.0, "Of the text tower; 0: its head alone.")
     picture_lr: float = option(0.0, "Of the image tower's upper blocks, with --towers both; 0: its head alone.")
     frozen_blocks: int = option(12, "Lowest blocks of the image tower that stay, with --towers both.")
-    beta: float = option(2.0, "Strength of preferences.")
-    smoothing: float = option(0.02, "Of the preference labels.")
+    beta: float = option(0.25, "Strength of preferences.")
+    smoothing: float = option(0.0, "Of the preference labels.")
     drop_input: float = option(0.0, "Dropout before the heads.")
     weight_decay: float = option(0.3, "Of the heads.")
-    steps: int = option(500, "Of a run.")
+    steps: int = option(1000, "Of a run.")
     queries: int = option(64, "In a step.")
-    captions_batch: int = option(128, "Captioned pictures beside them, which are held in place.")
+    captions_batch: int = option(256, "Captioned pictures beside them, which are held in place.")
     anchored: tuple[str, ...] = option((NAME, OBJECT_SET), "Sets that those are drawn from.")
-    gap: int = option(24, "Places of the teacher's order that a pair is apart, at least.")
+    gap: int = option(536, "Places of the teacher's order that a pair is apart, at least.")
     max_retention_loss: float = option(1.0, "Points of hit_rate@10 of captions, and of mAP of objects.")
     dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-look", "Of the run.")
 
     def __post_init__(self) -> None:
-        if not self.seeds or not self.anchor_weights or not self.b >= 0:
+        if not self.seeds or not self.anchors or not self.b >= 0:
             raise BeholderError(
-                f"{len(self.seeds)} seeds, {len(self.anchor_weights)} anchor weights, b = {self.b:g}",
-                "a seed, a weight, and b of 0 or more",
+                f"{len(self.seeds)} seeds, {len(self.anchors)} weights of anchors, b = {self.b:g}",
+                "a seed, a weight of each anchor, and b of 0 or more",
             )
+        if self.reference not in ("subject", "query"):
+            raise BeholderError(f"reference {self.reference}", "subject or query")
         if self.towers not in ("text", "both"):
             raise BeholderError(f"towers {self.towers}", "text or both")
+
+    @property
+    def anchors(self) -> list[Anchor]:
+        """Tried on dev."""
+        return list(product(self.anchor_weights, self.logit_anchor_weights))
 
     def seeds_of(self, kind: str) -> tuple[int, ...]:
         return self.seeds if kind == "aligned" else self.control_seeds
@@ -140,17 +155,14 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
     """
     places = Places(data_folder(config.data), config.embeddings or config.run / "emb", load_encoder(config.model), say)
     record = places.encoder.record
-    steps = Steps(config.run, say, len(config.anchor_weights) + 3 + sum(len(config.seeds_of(kind)) for kind in KINDS))
+    steps = Steps(config.run, say, len(config.anchors) + 3 + sum(len(config.seeds_of(kind)) for kind in KINDS))
     own = content_of(config, without=NOT_SETTINGS)
     own |= {"base": [record.image_fingerprint, record.text_fingerprint], "glossary": sha256_file(config.glossary)}
     teacher = steps.do("teacher", own, partial(_teacher, config, places))
     asked, config = config, replace(config, b=teacher["b"])
-    tried = [
-        steps.do(f"dev-anchor-{weight:g}", own, partial(_chosen_by, config, places, weight))
-        for weight in config.anchor_weights
-    ]
+    tried = [steps.do(_dev_name(anchor), own, partial(_chosen_by, config, places, anchor)) for anchor in config.anchors]
     choice = chosen(tried, config.max_retention_loss)
-    say(f"chosen: anchor {choice['anchor']:g}, alpha {choice['alpha']:g}")
+    say(f"chosen: anchor {choice['anchor']:g}, of logits {choice['logit anchor']:g}, alpha {choice['alpha']:g}")
     shift = steps.do("shift", own, partial(_best_shift, config, places))
     choices = {**own, "choice": choice, "lam": shift["lam"], "seeds": [config.seeds_of(kind) for kind in KINDS]}
     if config.dev_only:
@@ -180,11 +192,12 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
 
 
 def chosen(tried: Sequence[Mapping[str, Any]], most: float) -> dict[str, float]:
-    """Anchor and alpha with the best mean percentile of trained and held-out words, of those that keep hit_rate@10 and
+    """Anchors and alpha with the best mean percentile of trained and held-out words, of those that keep hit_rate@10 and
     the mAP of objects within `most` points and the subject within MOST_LOST. Raises ConditionFailed where none is
     inside."""
     inside = [
-        {"anchor": one["anchor"], "alpha": row["alpha"], "value": (row["look trained"] + row["look unseen"]) / 2}
+        {name: one[name] for name in ("anchor", "logit anchor")}
+        | {"alpha": row["alpha"], "value": (row["look trained"] + row["look unseen"]) / 2}
         for one in tried
         for row in one["sweep"]
         if max(one["base"][name] - row[name] for name in ("hit_rate@10", OBJECTS)) <= most + 1e-9
@@ -192,9 +205,9 @@ def chosen(tried: Sequence[Mapping[str, Any]], most: float) -> dict[str, float]:
     ]
     if not inside:
         raise ConditionFailed(
-            f"every anchor and alpha loses more than {most:g} points of captions or objects, or the subject",
+            f"all anchors and alphas lose more than {most:g} points of captions or objects, or the subject",
             "one inside all budgets",
-            "Add --anchor-weights.",
+            "Add --logit-anchor-weights.",
         )
     best: dict[str, float] = max(inside, key=lambda one: one["value"])
     return best
@@ -214,15 +227,18 @@ def _teacher(config: LookExperiment, places: Places) -> dict[str, Any]:
     return {"b": max(inside), "base": base, "tried": tried}
 
 
-def _chosen_by(config: LookExperiment, places: Places, weight: float) -> dict[str, Any]:
+def _dev_name(anchor: Anchor) -> str:
+    return f"dev-anchor-{anchor[0]:g}-{anchor[1]:g}"
+
+
+def _chosen_by(config: LookExperiment, places: Places, anchor: Anchor) -> dict[str, Any]:
     words = Words.read(config.glossary, dev=True)
     measured = Measured(places, "dev", words, _parts(config))
-    found = _align(
-        config, places, words, measured, f"dev-anchor-{weight:g}", anchor=weight, alphas=ALPHAS, budget=NO_BUDGET
-    )
+    found = _align(config, places, words, measured, _dev_name(anchor), anchor=anchor, alphas=ALPHAS, budget=NO_BUDGET)
     teacher = measured.figures(measured.teacher(places.encoder, config.b))
     rewritten = measured.figures(_rewritten(places.encoder, measured))
-    return {"anchor": weight, "teacher": teacher, "rewritten": rewritten, **found}
+    told = {"anchor": anchor[0], "logit anchor": anchor[1]}
+    return {**told, "teacher": teacher, "rewritten": rewritten, **found}
 
 
 def _reported(
@@ -237,7 +253,7 @@ def _reported(
         words,
         seen,
         f"{kind}-seed-{seed}",
-        anchor=choice["anchor"],
+        anchor=(choice["anchor"], choice["logit anchor"]),
         alphas=tuple(one for one in ALPHAS if one <= choice["alpha"]),
         budget=config.max_retention_loss,
         seed=seed,
@@ -252,7 +268,7 @@ def _align(
     measured: Measured,
     name: str,
     *,
-    anchor: float,
+    anchor: Anchor,
     alphas: tuple[float, ...],
     budget: float,
     seed: int = 0,
@@ -267,7 +283,8 @@ def _align(
     align_config = replace(
         settings(config, places),
         preferences=str(lists),
-        anchor_weight=anchor,
+        anchor_weight=anchor[0],
+        logit_anchor_weight=anchor[1],
         alphas=alphas,
         max_retention_loss=budget,
         seed=seed,
@@ -299,10 +316,21 @@ def _parts(config: LookExperiment) -> Parts | None:
 
 
 def _write_lists(config: LookExperiment, base: Encoder, words: Words, shown: Shown, path: Path, seed: int) -> None:
-    tiers = Tiers(taken=(12, 12, config.rest), ends=(config.top, config.depth), gap=config.gap)
+    last = config.depth or len(set(shown.sha256s)) - config.rest
+    tiers = Tiers(taken=(12, 12, config.rest), ends=(config.top, last), gap=config.gap)
     made = look_lists(
-        base, words, shown, subjects=config.subjects, depth=config.depth, b=config.list_b, tiers=tiers, seed=seed
+        base,
+        words,
+        shown,
+        subjects=config.subjects,
+        depth=config.depth,
+        b=config.list_b,
+        tiers=tiers,
+        draws=config.draws,
+        seed=seed,
     )
+    if config.reference == "query":
+        made = (replace(one, reference="") for one in made)
     write_preferences(path, made, {"experiment": "look", "encoder": base.record.text_fingerprint})
 
 
@@ -364,7 +392,7 @@ def dev_numbers(
     tried: Sequence[Mapping[str, Any]], choice: Mapping[str, float], shift: Mapping[str, Any]
 ) -> dict[str, dict[str, Any]]:
     """The dev figures of every side, as a run's numbers."""
-    one = next(found for found in tried if found["anchor"] == choice["anchor"])
+    one = next(found for found in tried if all(found[name] == choice[name] for name in ("anchor", "logit anchor")))
     row = next(found for found in one["sweep"] if found["alpha"] == choice["alpha"])
     sides = {
         "base": one["base"],
@@ -390,6 +418,6 @@ def _protocol(config: LookExperiment, choice: Mapping[str, float], lam: float) -
     )
     return (
         f"Mean percentile, in the word's direction and by formulas that nothing ranks by, of the top 10; {read}; "
-        f"intervals over words. Chosen on dev: anchor weight {choice['anchor']:g}, alpha {choice['alpha']:g}, shift "
-        f"{lam:g}, b {config.b:g}."
+        f"intervals over words. Chosen on dev: anchor weights {choice['anchor']:g} and {choice['logit anchor']:g} (of "
+        f"logits), alpha {choice['alpha']:g}, shift {lam:g}, b {config.b:g}."
     )

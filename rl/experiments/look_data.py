@@ -7,7 +7,7 @@ knows the second formulas, which figures are measured with.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +125,20 @@ def teacher_scores(
 
 
 def look_lists(
-    base: Encoder, words: Words, shown: Shown, *, subjects: int, depth: int, b: float, tiers: Tiers, seed: int
+    base: Encoder,
+    words: Words,
+    shown: Shown,
+    *,
+    subjects: int,
+    depth: int,
+    b: float,
+    tiers: Tiers,
+    draws: int,
+    seed: int,
 ) -> Iterator[PreferenceList]:
-    """Every learnt word with `subjects` drawn subjects, a list each: first the `depth` pictures nearest to the subject,
-    as the teacher orders them, then the others. Pairs among the first tell the look, pairs across tell the subject."""
+    """Every learnt word with `subjects` drawn subjects, `draws` lists each: first the `depth` pictures nearest to the
+    subject (0: all), as the teacher orders them, then the others. Pairs among the first tell the look, pairs
+    across tell the subject. The reference is given the subject alone: what the word adds to it is what is learnt."""
     known, generator = short_subjects(shown.captions), np.random.default_rng(seed)
     pairs = [
         (word, str(subject))
@@ -138,19 +148,22 @@ def look_lists(
     asked = np.stack([words.learnt[word] for word, _ in pairs])
     said = [subject for _, subject in pairs]
     scores = teacher_scores(base, said, asked, shown.vectors, shown.normal, b)
-    relevance = teacher_scores(base, said, np.zeros_like(asked), shown.vectors, shown.normal, b)
-    nearest = np.argpartition(-relevance, depth, axis=1)[:, :depth]
-    above = np.zeros_like(scores)
-    np.put_along_axis(above, nearest, np.ptp(scores) + 1, axis=1)
-    return tiered_lists(
+    if depth:
+        relevance = teacher_scores(base, said, np.zeros_like(asked), shown.vectors, shown.normal, b)
+        nearest = np.argpartition(-relevance, depth, axis=1)[:, :depth]
+        above = np.zeros_like(scores)
+        np.put_along_axis(above, nearest, np.ptp(scores) + 1, axis=1)
+        scores += above
+    found = tiered_lists(
         [f"{word} {subject}" for word, subject in pairs],
-        scores + above,
+        scores,
         shown.sha256s,
         tiers,
-        draws=1,
+        draws=draws,
         seed=seed,
         provenance={"teacher": "look", "b": b, "depth": depth},
     )
+    return (replace(one, reference=said[number // draws]) for number, one in enumerate(found))
 
 
 class Measured:

@@ -360,3 +360,40 @@ def test_a_strong_anchor_holds_captions_where_the_base_has_them(
     first = logged(tmp_path / "held")[0]
     assert first["loss/anchor"] == pytest.approx(0, abs=1e-5)
     assert first["loss"] == pytest.approx(first["loss/preference"] + 1000 * first["loss/anchor"], rel=1e-3)
+
+
+@pytest.mark.parametrize("towers", ["text", "image", "both"])
+def test_a_strong_logit_anchor_orders_the_gallery_for_a_query_as_the_base_does_for_its_reference(
+    tmp_path: Path, tiny_run: AlignConfig, towers: str
+) -> None:
+    """Beside free training the logits of queries vary less around those of the base, given the list's reference."""
+    lists = read_preferences(Path(tiny_run.preferences)).lists
+    referred = [replace(one, reference=lists[number - 1].query) for number, one in enumerate(lists)]
+    write_preferences(tmp_path / "referred.parquet", referred, {"made": "at random"})
+    tiny_run = replace(tiny_run, preferences=str(tmp_path / "referred.parquet"), dev_share=0.0)
+    free = replace(tiny_run, towers=towers, contrastive_weight=0.0, alphas=(1.0,), steps=12)
+    held = replace(free, logit_anchor_weight=1000.0)
+    base = load_encoder(tiny_run.base)
+    scale = float(base.model.logit_scale.detach().exp())
+    files = sorted(Path(tiny_run.captions[0]).parent.glob("*.png"))
+    pixels = np.stack([fit(decode(file.read_bytes()), base.preprocessing) for file in files])
+    wanted = scale * base.encode_texts([one.reference for one in referred]) @ base.encode_images(pixels).T
+    spread = {}
+    for name, config in (("free", free), ("held", held)):
+        tuned = load_encoder(str(align(config, tmp_path / name).model))
+        found = scale * tuned.encode_texts([one.query for one in referred]) @ tuned.encode_images(pixels).T
+        spread[name] = float((found - wanted).var(axis=1).mean())
+    assert spread["held"] < 0.8 * spread["free"]
+    first = logged(tmp_path / "held")[0]
+    assert first["loss/logit_anchor"] > 0  # the query is not its reference
+    assert first["loss"] == pytest.approx(first["loss/preference"] + 1000 * first["loss/logit_anchor"], rel=1e-3)
+
+
+def test_a_list_whose_reference_is_its_query_trains_as_one_without(tmp_path: Path, tiny_run: AlignConfig) -> None:
+    lists = read_preferences(Path(tiny_run.preferences)).lists
+    said = [replace(one, reference=one.query) for one in lists]
+    write_preferences(tmp_path / "said.parquet", said, {"made": "at random"})
+    align(tiny_run, tmp_path / "one")
+    align(replace(tiny_run, preferences=str(tmp_path / "said.parquet")), tmp_path / "other")
+    one, other = final(tmp_path / "one"), final(tmp_path / "other")
+    assert all(other[name].equal(one[name]) for name in one)

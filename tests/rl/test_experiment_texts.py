@@ -110,10 +110,24 @@ def test_a_look_that_loses_the_subject_is_not_chosen() -> None:
         told = {"look trained": percentile, "look unseen": percentile, "subject": subject, "hit_rate@10": 85.0}
         return {"alpha": alpha, **told, "objects mAP": objects}
 
-    tried = [{"anchor": 1.0, "base": figures(0, 60, 50), "sweep": [figures(0.5, 70, 47), figures(1, 80, 44)]}]
+    tried = [
+        {
+            "anchor": 1.0,
+            "logit anchor": 0.1,
+            "base": figures(0, 60, 50),
+            "sweep": [figures(0.5, 70, 47), figures(1, 80, 44)],
+        }
+    ]
 
     assert look.chosen(tried, 1.0)["alpha"] == 0.5
-    tried = [{"anchor": 1.0, "base": figures(0, 60, 50), "sweep": [figures(0.5, 70, 50), figures(1, 80, 50, 88.9)]}]
+    tried = [
+        {
+            "anchor": 1.0,
+            "logit anchor": 0.1,
+            "base": figures(0, 60, 50),
+            "sweep": [figures(0.5, 70, 50), figures(1, 80, 50, 88.9)],
+        }
+    ]
     assert look.chosen(tried, 1.0)["alpha"] == 0.5  # objects by name are kept, too
     assert look.chosen(tried, 1.5)["alpha"] == 1
 

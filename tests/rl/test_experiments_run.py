@@ -13,6 +13,7 @@ from rl.experiments import beauty, hacking, look, people
 from rl.experiments.look_data import Measured, Words
 from rl.experiments.parts import Parts
 from rl.experiments.places import Places
+from rl.preferences import read_preferences
 
 GLOSSARY = Path(__file__).parents[2] / "docs" / "experiments" / "look" / "glossary.tsv"
 
@@ -134,6 +135,9 @@ def test_look_tunes_both_towers_and_measures_the_pictures_as_they_then_are(
     assert {"dev look unseen: aligned", "dev objects mAP: aligned", "dev objects mAP: base"} < set(dry.numbers)
     assert not (tmp_path / "run" / "steps" / "val.json").exists()
     run = look.measure(config)
+    lists = read_preferences(tmp_path / "run" / "lists" / "48-words-0.parquet").lists
+    assert len(lists) == 48 * 2 * 3  # words, subjects, draws
+    assert all(one.query.endswith(f" {one.reference}") for one in lists)
     assert run.numbers["aligned, trained words: percentile"].n == 48
     assert run.numbers["aligned to shuffled lists, unseen words: gain"].n == 24
     assert {"objects: mAP: change by aligned", "share of the teacher's gain, unseen words: aligned"} < set(run.numbers)

@@ -7,7 +7,16 @@ import math
 import pytest
 import torch
 
-from rl.losses import anchor_loss, ipo, lipo_lambda, margins, mean_over_queries, plackett_luce, ranked_dpo
+from rl.losses import (
+    anchor_loss,
+    ipo,
+    lipo_lambda,
+    logit_anchor_loss,
+    margins,
+    mean_over_queries,
+    plackett_luce,
+    ranked_dpo,
+)
 
 POLICY = torch.tensor([[0.30, 0.28, 0.25, 0.20]], dtype=torch.float64) / 0.05
 REFERENCE = torch.tensor([[0.27, 0.29, 0.26, 0.21]], dtype=torch.float64) / 0.05
@@ -186,6 +195,24 @@ def test_half_precision_logits_do_not_overflow() -> None:
     loss = ranked_dpo(policy, torch.zeros(1, 2), only(1, 0, 2), beta=1.0)
     assert loss.dtype == torch.float32
     assert loss.item() == pytest.approx(800, rel=1e-2)
+
+
+def test_the_logit_anchor_is_the_variance_over_pictures_of_what_has_changed() -> None:
+    """By hand: a shift of all pictures is free (0); changes of 3 and -1 lie 2 from their mean (4). The mean is 2."""
+    reference = torch.tensor([[1.0, 2.0], [0.5, 0.5]])
+    assert logit_anchor_loss(reference + torch.tensor([[7.0, 7.0], [3.0, -1.0]]), reference).item() == 2
+
+
+def test_with_the_logit_anchor_pairs_that_tell_the_look_move_a_query_along_the_ridge() -> None:
+    """Of a gain m.d and half the anchor the best d is C^-1 m, C the covariance of the pictures: the gradient is 0."""
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randn(50, 4, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 2.0, 0.3, 5.0])
+    gain, start = torch.randn(2, 4, generator=generator, dtype=torch.float64)
+    best = start + torch.linalg.solve(torch.cov(pictures.T, correction=0), gain)
+    best.requires_grad_(True)
+    anchor = logit_anchor_loss((best @ pictures.T)[None].double(), (start @ pictures.T)[None])
+    (anchor / 2 - gain @ (best - start)).backward()
+    torch.testing.assert_close(best.grad, torch.zeros(4, dtype=torch.float64), atol=1e-4, rtol=0)  # float32 inside
 
 
 def test_the_anchor_is_two_less_twice_the_cosine() -> None:

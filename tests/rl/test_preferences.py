@@ -20,13 +20,17 @@ def some(query="a harbour", **changes):
 
 @pytest.fixture
 def path(tmp_path):
-    write_preferences(tmp_path / "p.parquet", [some(), some("a field", levels=(6, 5, 4, 3, 2, 1))], {"made": "test"})
+    write_preferences(
+        tmp_path / "p.parquet",
+        [some(), some("a field", levels=(6, 5, 4, 3, 2, 1), reference="grass")],
+        {"made": "test"},
+    )
     return tmp_path / "p.parquet"
 
 
 def test_what_is_written_is_read_and_the_same_bytes(path, tmp_path):
     found = read_preferences(path)
-    assert found.lists == (some(), some("a field", levels=(6.0, 5.0, 4.0, 3.0, 2.0, 1.0)))
+    assert found.lists == (some(), some("a field", levels=(6.0, 5.0, 4.0, 3.0, 2.0, 1.0), reference="grass"))
     assert found.origin == {"made": "test"}
     assert found.sha256s() == set(PICTURES)
     write_preferences(tmp_path / "again.parquet", found.lists, found.origin)
@@ -51,7 +55,7 @@ def test_a_damaged_or_missing_file_is_one_line(path, tmp_path):
     [
         ({"kind": "votes", "format": "1", "origin": "{}"}, "is votes"),
         ({}, "something else"),
-        ({"kind": "beholder-preferences", "format": "2", "origin": "{}"}, "format 2; expected 1 or older"),
+        ({"kind": "beholder-preferences", "format": "3", "origin": "{}"}, "format 3; expected 2 or older"),
     ],
 )
 def test_other_kinds_and_newer_formats_are_refused(tmp_path, told, message):
@@ -59,6 +63,15 @@ def test_other_kinds_and_newer_formats_are_refused(tmp_path, told, message):
     pq.write_table(table, tmp_path / "p.parquet")
     with pytest.raises(FormatError, match=message):
         read_preferences(tmp_path / "p.parquet")
+
+
+def test_a_table_of_format_1_has_no_reference_but_the_query(tmp_path):
+    row = some().to_row()
+    del row["reference"]
+    told = {"kind": "beholder-preferences", "format": "1", "origin": "{}"}
+    older = pa.schema([field for field in SCHEMA if field.name != "reference"], metadata=told)
+    pq.write_table(pa.Table.from_pylist([row], schema=older), tmp_path / "p.parquet")
+    assert read_preferences(tmp_path / "p.parquet").lists == (some(),)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +98,7 @@ def test_a_picture_may_stand_in_a_list_once():
 
 def test_a_bad_list_in_a_file_is_named_by_its_number(tmp_path):
     rows = [some().to_row(), {**some().to_row(), "better": [0, 1], "worse": [1, 0]}]
-    told = {"kind": "beholder-preferences", "format": "1", "origin": "{}"}
+    told = {"kind": "beholder-preferences", "format": "2", "origin": "{}"}
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA.with_metadata(told)), tmp_path / "p.parquet")
     with pytest.raises(FormatError, match="list 2"):
         read_preferences(tmp_path / "p.parquet")
