@@ -54,6 +54,15 @@ def asked_of(folder: Path) -> list[str]:
     return sorted({row["asked"] for row in _rows(folder, columns=["asked"])})
 
 
+def version_of(folder: Path) -> tuple[int, ...]:
+    """Another one whenever the texts of an INDEX were written anew; () where it has none."""
+    try:
+        found = (folder / FILE).stat()
+    except FileNotFoundError:
+        return ()
+    return found.st_ino, found.st_mtime_ns, found.st_size
+
+
 def _rows(folder: Path, **read: Any) -> list[dict[str, Any]]:
     path = folder / FILE
     if not path.exists():

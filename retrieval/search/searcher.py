@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from indexes import load_index
 from indexes.errors import BeholderError
+from indexes.records.critiques import version_of
 from indexes.searching.duplicates import search_distinct
 from indexes.searching.search import Index
 from indexes.searching.where import matching_ids
@@ -48,7 +49,7 @@ class Searcher:
     ) -> None:
         self.index = index
         self.encoder = QueryEncoder(index, encoder, model=model, device=device)
-        self._filter: tuple[str, NDArray[np.int64]] | None = None
+        self._filter: tuple[tuple[str, tuple[int, ...]], NDArray[np.int64]] | None = None
         self._rewriters: dict[str, Rewriter] = {}
         self._rerankers: dict[str, Reranker] = {}
         self._device = device
@@ -85,10 +86,12 @@ class Searcher:
         return self._rerankers[spec]
 
     def matching(self, where: str) -> NDArray[np.int64]:
-        """The ids of pictures for which a condition holds, rising; the last condition's are kept."""
+        """The ids of pictures for which a condition holds, rising; the last condition's are kept, until critics have
+        said more."""
+        asked = (where, version_of(self.index.folder))
         kept = self._filter  # read once: another thread may set it
-        if kept is None or kept[0] != where:
-            kept = self._filter = (where, matching_ids(self.index.items_table(), where))
+        if kept is None or kept[0] != asked:
+            kept = self._filter = (asked, matching_ids(self.index.items_table(), where))
         return kept[1]
 
     def _answers(self, queries: Sequence[Query], config: SearchConfig, seconds: Seconds) -> list[Answer]:

@@ -15,6 +15,7 @@ from indexes.records.critiques import Critique, write_critiques
 from retrieval.critic import cli as critic_cli
 from retrieval.critic.find import find_critiques
 from retrieval.search import query_encoder
+from retrieval.search.searcher import Searcher
 
 
 def test_the_nearest_text_comes_first(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,3 +38,21 @@ def test_the_nearest_text_comes_first(pictures: Path, tmp_path: Path, monkeypatc
     assert json.loads(done.stdout)["text"] == "stormy dark sea"
     with pytest.raises(BeholderError, match="--find with other options"):
         CliRunner().invoke(app, ["--index", str(index), "--find", "sea", "--critic", "llm:x"], catch_exceptions=False)
+
+
+def test_a_filter_on_what_was_said_sees_what_is_said_next(pictures: Path, tmp_path: Path) -> None:
+    index = make_index(tmp_path / "index", pictures, ["p000.jpg", "p001.jpg"])
+    opened = load_index(index)
+    searcher = Searcher(opened)  # a filter needs no encoder
+    first, second = opened.items_table().column("sha256").to_pylist()
+
+    def say(sha256: str, text: str) -> None:
+        write_critiques(index, [Critique(sha256, "critique", "x", "1", "?", text)])
+
+    say(first, "soft light")
+    say(second, "fog")
+    assert searcher.matching("critique LIKE '%light%'").tolist() == [0]
+    say(second, "hard light")
+    assert searcher.matching("critique LIKE '%light%'").tolist() == [0, 1]
+    kept = searcher.matching("critique LIKE '%light%'")
+    assert searcher.matching("critique LIKE '%light%'") is kept
