@@ -21,6 +21,7 @@ from retrieval.encoding.encoders import load_encoder
 from rl.alignment.align import align
 from rl.alignment.config import AlignConfig
 
+from .config import Anchored
 from .kept import OBJECTS
 from .knowledge_data import GLOSSARIES, PAINTINGS, Descriptions, DevFigures, paintings, write_lists
 from .places import Places, data_folder
@@ -53,35 +54,15 @@ TRAINED, UNSEEN = "precision@8 trained", "precision@8 unseen"
 
 
 @dataclass(frozen=True)
-class KnowledgeExperiment:
+class KnowledgeExperiment(Anchored):
     """Options of `align experiment knowledge`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
     texts: Path = option(Path("docs/experiments/knowledge"), "Folder of the queries, rewrites and glossaries.")
-    model: str = option("beholder-mini", "The base.")
     dev_model: str = option("", "The base of choices: one that was not trained on their paintings; default: the base.")
     dev_embeddings: Path | None = option(None, "As --embeddings, of --dev-model; default: RUN/dev-emb.")
-    cache: Path | None = option(None, "Folder of what is computed once; default: RUN/cache.")
-    seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
-    control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
     trained: int = option(6, "Phrasings up to this one are trained on.")
-    anchor_weights: tuple[float, ...] = option((1.0,), "Of the captions' distance from the base, tried on dev.")
-    head_lr: float = option(3e-3, "Of the text head.")
-    text_lr: float = option(0.0, "Of the text tower; 0: the head alone.")
-    beta: float = option(0.25, "Strength of preferences.")
-    smoothing: float = option(0.02, "Of the preference labels.")
-    drop_input: float = option(0.0, "Dropout before the head.")
-    weight_decay: float = option(0.3, "Of the head.")
-    steps: int = option(600, "Of a run.")
-    queries: int = option(64, "In a step.")
-    captions_batch: int = option(128, "Captioned pictures beside them, which are held in place.")
     draws: int = option(16, "Lists of a trained phrasing.")
     glossary_draws: int = option(2, "Lists of a query of the glossaries.")
-    gap: int = option(32, "Places of the teacher's order that a pair is apart, at least.")
-    max_retention_loss: float = option(1.0, "Points of hit_rate@10 of captions, and of mAP of objects.")
-    dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-knowledge", "Of the run.")
 
     def __post_init__(self) -> None:
@@ -91,29 +72,10 @@ class KnowledgeExperiment:
                 f"a seed, a weight, and more than {HELD_OUT} phrasings",
             )
 
-    def seeds_of(self, kind: str) -> tuple[int, ...]:
-        return self.seeds if kind == "aligned" else self.control_seeds
-
 
 def settings(config: KnowledgeExperiment) -> AlignConfig:
     """Of all runs, but for tables, pictures, seed, anchor and labels."""
-    return AlignConfig(
-        base=config.model,
-        text_lr=config.text_lr,
-        head_lr=config.head_lr,
-        weight_decay=config.weight_decay,
-        drop_input=config.drop_input,
-        beta=config.beta,
-        smoothing=config.smoothing,
-        contrastive_weight=0.0,
-        contrastive_batch=config.captions_batch,
-        captions=("flickr8k", "photoart"),
-        steps=config.steps,
-        queries=config.queries,
-        evaluate_every=max(1, config.steps // 2),
-        patience=99,
-        partial=True,
-    )
+    return config.settings(captions=("flickr8k", "photoart"))
 
 
 def measure(config: KnowledgeExperiment, say: Say = lambda line: None) -> Run:

@@ -29,6 +29,7 @@ from rl.alignment.shift import direction_of_pairs, shifted
 from rl.dev import hit_rates
 from rl.preferences import read_preferences, write_preferences
 
+from .config import Anchored
 from .flickr import NAME
 from .kept import OBJECT_SET, OBJECTS, Floats, Kept, Objects
 from .look_data import Measured, Shown, Words, in_words, look_lists, shown_to_learn
@@ -61,18 +62,10 @@ NOT_SETTINGS = (
 
 
 @dataclass(frozen=True)
-class LookExperiment:
+class LookExperiment(Anchored):
     """Options of `align experiment look`."""
 
-    run: Path
-    data: Path | None = option(None, "Folder of the sets; default: $BEHOLDER_DATA.")
-    embeddings: Path | None = option(None, "Folder of NAME.emb of the sets, made where missing; default: RUN/emb.")
-    cache: Path | None = option(None, "Folder of what is computed once; default: RUN/cache.")
     glossary: Path = option(Path("docs/experiments/look/glossary.tsv"), "More words, and what they ask for.")
-    model: str = option("beholder-mini", "The base.")
-    seeds: tuple[int, ...] = option((0, 1, 2), "A run for each.")
-    control_seeds: tuple[int, ...] = option((0, 1, 2), "A run of each control for each.")
-    anchor_weights: tuple[float, ...] = option((1.0,), "Of the captions' distance from the base, tried on dev.")
     logit_anchor_weights: tuple[float, ...] = option(
         (0.02, 0.025), "Of the spread of queries' logits around those of their subjects, tried on dev."
     )
@@ -85,21 +78,13 @@ class LookExperiment:
     top: int = option(670, "Of these, the places that the best of a list come from.")
     rest: int = option(0, "Pictures of a list that are farther from the subject: pairs that tell the subject.")
     towers: str = option("both", "Which towers are tuned: text or both.")
-    head_lr: float = option(3e-3, "Of the heads.")
-    text_lr: float = option(0.0, "Of the text tower; 0: its head alone.")
     picture_lr: float = option(0.0, "Of the image tower's upper blocks, with --towers both; 0: its head alone.")
     frozen_blocks: int = option(12, "Lowest blocks of the image tower that stay, with --towers both.")
-    beta: float = option(0.25, "Strength of preferences.")
     smoothing: float = option(0.0, "Of the preference labels.")
-    drop_input: float = option(0.0, "Dropout before the heads.")
-    weight_decay: float = option(0.3, "Of the heads.")
     steps: int = option(1000, "Of a run.")
-    queries: int = option(64, "In a step.")
     captions_batch: int = option(256, "Captioned pictures beside them, which are held in place.")
     anchored: tuple[str, ...] = option((NAME, OBJECT_SET), "Sets that those are drawn from.")
     gap: int = option(536, "Places of the teacher's order that a pair is apart, at least.")
-    max_retention_loss: float = option(1.0, "Points of hit_rate@10 of captions, and of mAP of objects.")
-    dev_only: bool = option(False, "Stop before val: for choosing settings.")
     name: str = option("experiment-look", "Of the run.")
 
     def __post_init__(self) -> None:
@@ -118,33 +103,16 @@ class LookExperiment:
         """Tried on dev."""
         return list(product(self.anchor_weights, self.logit_anchor_weights))
 
-    def seeds_of(self, kind: str) -> tuple[int, ...]:
-        return self.seeds if kind == "aligned" else self.control_seeds
-
 
 def settings(config: LookExperiment, places: Places) -> AlignConfig:
-    """Of all runs, but for tables, seed, anchor and labels."""
-    return AlignConfig(
-        base=config.model,
+    """Of all runs, but for tables, seed, anchors and labels."""
+    return config.settings(
         pictures=tuple(str(places.embeddings(name)) for name in dict.fromkeys((NAME, *config.anchored))),
         captions=config.anchored,
         towers=config.towers,
         image_lr=config.picture_lr,
         frozen_blocks=config.frozen_blocks if config.towers == "both" else 0,
-        text_lr=config.text_lr,
-        head_lr=config.head_lr,
-        weight_decay=config.weight_decay,
-        drop_input=config.drop_input,
-        beta=config.beta,
-        smoothing=config.smoothing,
-        contrastive_weight=0.0,
-        contrastive_batch=config.captions_batch,
-        steps=config.steps,
-        queries=config.queries,
-        evaluate_every=max(1, config.steps // 2),
-        patience=99,
         dev_share=0.02,
-        partial=True,
     )
 
 
