@@ -72,6 +72,9 @@ def variants(steps: int) -> list[Variant]:
         Variant("weight of pre-training", f"{weight:g}", train={"contrastive_weight": weight}) for weight in (0.0, 4.0)
     ]
     found += [Variant("anchor weight", "1", train={"anchor_weight": 1.0})]
+    found += [
+        Variant("logit anchor weight", f"{weight:g}", train={"logit_anchor_weight": weight}) for weight in (0.01, 0.1)
+    ]
     found += [Variant("teacher", "with rewriting", rewritten=True)]
     found += [Variant("labels", labels, train={"labels": labels}) for labels in ("shuffled", "random")]
     found += [Variant("towers", towers, train={**pictured, "towers": towers}) for towers in ("image", "both")]
