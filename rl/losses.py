@@ -120,10 +120,11 @@ def logit_anchor_loss(policy: Tensor, reference: Tensor) -> Tensor:
 
     It holds a query's order of a whole gallery where the reference has it; what is the same for all pictures is free.
     A direction in which pictures differ little (their look) costs little, one in which they differ much (their
-    subject) much: with pairs that tell the look, the least of this sum is a ridge's direction, not a difference of
-    means. Ours, not the paper's: see docs/decisions/0023.
+    subject) much: for a linear gain m the best change is C^-1 m, as in Fisher's discriminant, not m. The variance is
+    unbiased, so that its mean does not depend on C; one picture has none (nan). Ours, not the paper's: see
+    docs/decisions/0023.
     """
-    return (policy.float() - reference.float()).var(dim=1, correction=0).mean()
+    return (policy.float() - reference.float()).var(dim=1).mean()
 
 
 def smoothed_targets(keys: Tensor, smoothing: float) -> Tensor:

@@ -66,6 +66,8 @@ class PreferenceList:
         what, size = f"the list of {self.query!r}", len(self.pictures)
         if not self.query.strip():
             raise BeholderError("a list without a query", "words")
+        if self.reference and not self.reference.strip():
+            raise BeholderError(f"{what} has a reference without words", "words, or nothing for the query itself")
         if len(set(self.pictures)) != size:
             raise BeholderError(f"{what} names a picture twice", "different pictures")
         if len(self.better) != len(self.worse) or (self.levels and len(self.levels) != size):
@@ -94,7 +96,7 @@ class PreferenceList:
             worse=tuple(row["worse"]),
             chains=tuple(tuple(chain) for chain in row["chains"]),
             levels=tuple(row["levels"]),
-            reference=row["reference"],
+            reference=row["reference"] or "",
             provenance=json.loads(row["provenance"]),
         )
 
@@ -138,8 +140,8 @@ def read_preferences(path: Path) -> Preferences:
         raise FormatError(f"{path} is {told.get('kind', 'a table of something else')}", KIND, AGAIN)
     if int(told["format"]) > FORMAT:
         raise FormatError(f"{path} is format {told['format']}", f"{FORMAT} or older", "Update Beholder.")
-    if told["format"] == "1":
-        table = table.add_column(1, SCHEMA.field("reference"), [[""] * len(table)])
+    if told["format"] == "1" and "reference" not in table.column_names:
+        table = table.add_column(1, SCHEMA.field("reference"), pa.array([""] * len(table), pa.string()))
     if not table.schema.equals(SCHEMA, check_metadata=False):
         raise FormatError(f"{path} has columns {table.column_names}", f"{SCHEMA.names}", AGAIN)
     lists = []

@@ -117,6 +117,8 @@ class AlignConfig:
             )
         if self.uses_captions and not self.captions:
             wrong.append("a contrastive term or an anchor without captions")
+        if self.logit_anchor_weight and self.contrastive_batch < 2 * self.accumulate:
+            wrong.append("a logit anchor over fewer than two captioned pictures in a micro-batch")
         if wrong:
             raise BeholderError("; ".join(wrong), "other settings", "See `beholder align train --help`.")
 

@@ -55,7 +55,8 @@ def measure_shift(
     from .align import prepare
     from .retention import Budget, better
 
-    ready = prepare(replace(config, towers="text", contrastive_weight=0.0, anchor_weight=0.0), data, cache, say)
+    bare = replace(config, towers="text", contrastive_weight=0.0, anchor_weight=0.0, logit_anchor_weight=0.0)
+    ready = prepare(bare, data, cache, say)
     measured, model = ready.measured, ready.model
     said, seen = measured.text_vectors(model, measured.numbers), measured.picture_vectors(model, measured.rows)
     base = measured.figures(said, seen)

@@ -70,12 +70,12 @@ class LookExperiment(Anchored):
         (0.02, 0.025), "Of the spread of queries' logits around those of their subjects, tried on dev."
     )
     b: float = option(0.0, "Of each attribute of the teacher; 0: chosen on dev (decision 0022).")
-    list_b: float = option(100.0, "As --b, of lists: among pictures of the subject the look alone decides.")
+    list_b: float = option(100.0, "As --b, of lists: so large that the look alone decides.")
     subjects: int = option(20, "Drawn for each word.")
     reference: str = option("subject", "What the reference is given: the subject alone, or the query as typed.")
     draws: int = option(3, "Lists of a word with a subject.")
     depth: int = option(0, "Pictures nearest to the subject, among which a list tells the look; 0: all.")
-    top: int = option(670, "Of these, the places that the best of a list come from.")
+    top: int = option(670, "Places of the list's order that its best come from.")
     rest: int = option(0, "Pictures of a list that are farther from the subject: pairs that tell the subject.")
     towers: str = option("both", "Which towers are tuned: text or both.")
     picture_lr: float = option(0.0, "Of the image tower's upper blocks, with --towers both; 0: its head alone.")
@@ -83,7 +83,7 @@ class LookExperiment(Anchored):
     smoothing: float = option(0.0, "Of the preference labels.")
     steps: int = option(1000, "Of a run.")
     captions_batch: int = option(256, "Captioned pictures beside them, which are held in place.")
-    anchored: tuple[str, ...] = option((NAME, OBJECT_SET), "Sets that those are drawn from.")
+    anchored: tuple[str, ...] = option((NAME, OBJECT_SET), "Sets that the captioned pictures are drawn from.")
     gap: int = option(536, "Places of the teacher's order that a pair is apart, at least.")
     name: str = option("experiment-look", "Of the run.")
 
@@ -93,6 +93,8 @@ class LookExperiment(Anchored):
                 f"{len(self.seeds)} seeds, {len(self.anchors)} weights of anchors, b = {self.b:g}",
                 "a seed, a weight of each anchor, and b of 0 or more",
             )
+        if self.rest and not self.depth:
+            raise BeholderError(f"--rest {self.rest} where all pictures tell the look", "a depth", "Set --depth.")
         if self.reference not in ("subject", "query"):
             raise BeholderError(f"reference {self.reference}", "subject or query")
         if self.towers not in ("text", "both"):
@@ -310,7 +312,7 @@ def _best_shift(config: LookExperiment, places: Places) -> dict[str, Any]:
     """lam with the best mean percentile on dev of those that keep captions and the subject; 0 where none does."""
     words = Words.read(config.glossary, dev=True)
     measured, base = Measured(places, "dev", words), places.encoder
-    direction = _direction(config, words, shown_to_learn(places))
+    direction = _direction(config, words, shown_to_learn(places), seed=0)
     said, seen, owners = Kept(places, "dev").captions()
     asked = base.encode_texts([one.query for one in words.asked])
     before = hit_rates(seen, said, owners)["hit_rate@10"]
@@ -327,9 +329,9 @@ def _best_shift(config: LookExperiment, places: Places) -> dict[str, Any]:
     return {**max(inside, key=lambda one: one["look trained"] + one["look unseen"]), "tried": tried}
 
 
-def _direction(config: LookExperiment, words: Words, shown: Shown) -> Floats:
-    """Fitted to the lists of the first seed."""
-    path = config.run / "lists" / f"{len(words.learnt)}-words-{config.seeds[0]}.parquet"
+def _direction(config: LookExperiment, words: Words, shown: Shown, seed: int) -> Floats:
+    """Fitted to the lists of a seed."""
+    path = config.run / "lists" / f"{len(words.learnt)}-words-{seed}.parquet"
     rows = {sha256: row for row, sha256 in enumerate(shown.sha256s)}
     return direction_of_pairs(
         (shown.vectors[[rows[name] for name in one.pictures]], one.prefer()) for one in read_preferences(path).lists
@@ -342,7 +344,7 @@ def _tested(config: LookExperiment, places: Places, lam: float) -> dict[str, Any
     base, parts = places.encoder, _parts(config)
     measured, kept = Measured(places, "val", words, parts), Kept(places, "val", parts)
     asked = base.encode_texts([one.query for one in words.asked])
-    moved = shifted(asked, _direction(config, words, shown_to_learn(places)), lam)
+    moved = shifted(asked, _direction(config, words, shown_to_learn(places), config.seeds[0]), lam)
     rows = {
         "base": measured.asked(base),
         "teacher": measured.teacher(base, config.b),
@@ -381,8 +383,8 @@ def _protocol(config: LookExperiment, choice: Mapping[str, float], lam: float) -
     read = (
         "dev photographs, one trained word of each attribute and direction held out"
         if config.dev_only
-        else f"val, read once; aligned: the mean of {len(config.seeds)} seeds, query by query (controls: of "
-        f"{len(config.control_seeds)})"
+        else f"val, read once by this run; aligned: the mean of {len(config.seeds)} seeds, query by query (controls: "
+        f"of {len(config.control_seeds)})"
     )
     return (
         f"Mean percentile, in the word's direction and by formulas that nothing ranks by, of the top 10; {read}; "

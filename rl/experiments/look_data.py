@@ -58,7 +58,8 @@ class Words:
     @classmethod
     def read(cls, glossary: Path | None, *, dev: bool) -> Words:
         """`dev`: of the words that may be trained on, the last of each attribute and direction is held out, and only
-        these words are asked. Raises BeholderError for a glossary that holds a word kept for the end."""
+        these words are asked; words of the glossary that share a root with one held out are left out as well. Raises
+        BeholderError for a glossary that holds a word kept for the end."""
         words = look_words()
         mine = [one for one in words if one.split == TRAINED]
         last = {(one.attribute, one.sign): one.word for one in mine}
@@ -67,9 +68,21 @@ class Words:
         for word, row in (read_glossary(glossary) if glossary else {}).items():
             if word in {one.word for one in words}:
                 raise BeholderError(f"the glossary holds {word!r}", "words that are not in the table", "Remove it.")
-            learnt[word] = row
+            if not dev or not any(same_root(word, one) for one in held):
+                learnt[word] = row
         asked = tuple(mine if dev else words)
         return cls(learnt, asked, np.array([one.word not in held for one in asked]))
+
+
+def same_root(one: str, other: str) -> bool:
+    """Whether parts of two words begin alike ("ash-grey" and "greyish", "cosily-lit" and "cosy"): by four letters, so
+    that rather too many do."""
+    return bool(_roots(one) & _roots(other))
+
+
+def _roots(word: str) -> set[str]:
+    parts = (part for part in word.split("-") if len(part) > 3)
+    return {part.removeprefix("un").replace("gray", "grey").replace("y", "i")[:4] for part in parts}
 
 
 def read_glossary(path: Path) -> dict[str, NDArray[np.float64]]:

@@ -14,7 +14,7 @@ from retrieval.rewriting.table import read_rewrites
 from rl.experiments import knowledge, look
 from rl.experiments.arms import ARMS, read_answers
 from rl.experiments.knowledge_data import GLOSSARIES, Descriptions, in_dev
-from rl.experiments.look_data import Words, in_words, read_glossary
+from rl.experiments.look_data import Words, in_words, read_glossary, same_root
 
 DOCS = Path(__file__).parents[2] / "docs" / "experiments"
 
@@ -57,7 +57,20 @@ def test_no_unseen_word_is_learnt_from() -> None:
     asked = [one.word for one, seen in zip(words.asked, words.trained, strict=True) if not seen]
     assert len(asked) == 24
     assert not set(asked) & set(words.learnt)
-    assert len(words.learnt) == 48 + len(read_glossary(DOCS / "look" / "glossary.tsv"))
+    glossary = read_glossary(DOCS / "look" / "glossary.tsv")
+    assert len(words.learnt) == 48 + len(glossary)
+    alike = {word for word in glossary if any(same_root(word, one) for one in asked)}
+    compounds = {word for word in alike if word.endswith("-coloured") or word == "colour-filled"}  # not "colourless"
+    assert alike - compounds == {"sparkling"}  # is not "sparse"
+
+
+def test_no_word_of_the_root_of_one_held_out_on_dev_is_learnt_from() -> None:
+    words = Words.read(DOCS / "look" / "glossary.tsv", dev=True)
+
+    held = {one.word for one, seen in zip(words.asked, words.trained, strict=True) if not seen}
+    assert {"grey", "soft", "cosy"} < held
+    assert not {"greyish", "grayscale", "ash-grey", "soft-focus", "cosily-lit"} & set(words.learnt)
+    assert "delicate" in words.learnt
 
 
 def test_a_glossary_that_holds_a_measured_word_or_an_unknown_attribute_is_refused(tmp_path: Path) -> None:

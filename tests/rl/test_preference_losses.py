@@ -198,17 +198,17 @@ def test_half_precision_logits_do_not_overflow() -> None:
 
 
 def test_the_logit_anchor_is_the_variance_over_pictures_of_what_has_changed() -> None:
-    """By hand: a shift of all pictures is free (0); changes of 3 and -1 lie 2 from their mean (4). The mean is 2."""
+    """By hand: a shift of all pictures is free (0); changes of 3 and -1 lie 2 from their mean (8 / 1): 4."""
     reference = torch.tensor([[1.0, 2.0], [0.5, 0.5]])
-    assert logit_anchor_loss(reference + torch.tensor([[7.0, 7.0], [3.0, -1.0]]), reference).item() == 2
+    assert logit_anchor_loss(reference + torch.tensor([[7.0, 7.0], [3.0, -1.0]]), reference).item() == 4
 
 
-def test_with_the_logit_anchor_pairs_that_tell_the_look_move_a_query_along_the_ridge() -> None:
+def test_with_the_logit_anchor_a_query_moves_along_what_tells_pictures_apart_for_their_spread() -> None:
     """Of a gain m.d and half the anchor the best d is C^-1 m, C the covariance of the pictures: the gradient is 0."""
     generator = torch.Generator().manual_seed(0)
     pictures = torch.randn(50, 4, generator=generator, dtype=torch.float64) * torch.tensor([1.0, 2.0, 0.3, 5.0])
     gain, start = torch.randn(2, 4, generator=generator, dtype=torch.float64)
-    best = start + torch.linalg.solve(torch.cov(pictures.T, correction=0), gain)
+    best = start + torch.linalg.solve(torch.cov(pictures.T), gain)
     best.requires_grad_(True)
     anchor = logit_anchor_loss((best @ pictures.T)[None].double(), (start @ pictures.T)[None])
     (anchor / 2 - gain @ (best - start)).backward()

@@ -65,19 +65,21 @@ def test_other_kinds_and_newer_formats_are_refused(tmp_path, told, message):
         read_preferences(tmp_path / "p.parquet")
 
 
-def test_a_table_of_format_1_has_no_reference_but_the_query(tmp_path):
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_table_of_format_1_has_no_reference_but_the_query(tmp_path, count):
     row = some().to_row()
     del row["reference"]
     told = {"kind": "beholder-preferences", "format": "1", "origin": "{}"}
     older = pa.schema([field for field in SCHEMA if field.name != "reference"], metadata=told)
-    pq.write_table(pa.Table.from_pylist([row], schema=older), tmp_path / "p.parquet")
-    assert read_preferences(tmp_path / "p.parquet").lists == (some(),)
+    pq.write_table(pa.Table.from_pylist([row] * count, schema=older), tmp_path / "p.parquet")
+    assert read_preferences(tmp_path / "p.parquet").lists == (some(),) * count
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"query": " "}, "without a query"),
+        ({"reference": " "}, "a reference without words"),
         ({"better": (0, 1), "worse": (1, 0)}, "in a circle"),
         ({"better": (0,), "worse": ()}, "1 better, 0 worse"),
         ({"better": (0,), "worse": (6,)}, "names place 6"),
