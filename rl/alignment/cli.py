@@ -37,7 +37,7 @@ HELP = {
     "contrastive_weight": "Of the pre-training term that holds what the encoder knows.",
     "contrastive_batch": "Captioned pictures in a step.",
     "anchor_weight": "Of the squared distance of captions' vectors to the base's: holds them, at less cost.",
-    "logit_anchor_weight": "Of the variance, over a step's captioned pictures, of queries' logits less the reference's.",
+    "logit_anchor_weight": "Of the variance, over captioned pictures, of queries' logits less the reference's.",
     "captions": 'Source of captions: a name, a table (.tsv) or "index"; may be repeated.',
     "queries": "Queries in a step, over all processes and micro-batches.",
     "accumulate": "Micro-batches of a step.",

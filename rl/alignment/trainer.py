@@ -7,8 +7,8 @@ reference's logits are computed once, before the first step; the temperature is 
 as it was typed.
 
 A step is the same whatever the number of processes and micro-batches, but for the contrastive term, whose batch is what
-one micro-batch holds on all processes, and for the logit anchor, whose pictures are those of one micro-batch of one process.
-Metrics have TRL's names: rewards are beta * (policy - reference) logits.
+one micro-batch holds on all processes, and for the logit anchor, whose pictures are what one holds on each. Metrics
+have TRL's names: rewards are beta * (policy - reference) logits.
 """
 
 from __future__ import annotations
