@@ -194,7 +194,7 @@ def test_random_labels_take_pictures_of_any_list(tmp_path: Path, tiny_model: Pat
     for a, b in zip(plain, drawn, strict=True):
         assert len(set(b.pictures)) == len(a.pictures)
         assert set(b.pictures) <= pool
-        assert a.query == b.query
+        assert (a.query, a.reference) == (b.query, b.reference)
         np.testing.assert_array_equal(a.prefer, b.prefer)
 
 
@@ -218,3 +218,14 @@ def test_what_is_kept_may_be_told_by_an_index_s_own_captions(
     assert "hit_rate@10" in ready.measured(ready.model)
     with pytest.raises(BeholderError, match="0 captioned pictures to tell what is kept"):
         read_data(replace(config, dev_share=0.0), None, tmp_path / "cache", quiet)
+
+
+def test_a_list_is_known_by_what_its_reference_is_given(tmp_path: Path, tiny_model: Path, tiny_captions: Path) -> None:
+    config = make_run(tmp_path, tiny_model, tiny_captions, dev_share=0.0)
+    lists = read_preferences(Path(config.preferences)).lists
+    said = [replace(one, reference="a red thing" if number % 2 else "") for number, one in enumerate(lists)]
+    write_preferences(tmp_path / "said.parquet", said, {})
+    for labels in ("teacher", "shuffled", "random"):
+        told = replace(config, labels=labels, preferences=str(tmp_path / "said.parquet"))
+        found = read_data(told, None, tmp_path / "cache", quiet)
+        assert [found.texts[one.reference] for one in found.train] == [one.reference or one.query for one in said]

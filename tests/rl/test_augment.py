@@ -64,10 +64,11 @@ def logged(run: Path) -> list[dict[str, float]]:
 
 def test_the_reference_sees_the_pictures_as_they_were_changed(tmp_path: Path, image_run: AlignConfig) -> None:
     """Policy = reference at the first step: log 2, and no distance to the anchor. The old logits would not give it."""
-    align(replace(image_run, anchor_weight=1.0), tmp_path / "run")
+    align(replace(image_run, anchor_weight=1.0, logit_anchor_weight=1.0), tmp_path / "run")
     first = logged(tmp_path / "run")[0]
     assert first["loss/preference"] == pytest.approx(math.log(2), abs=1e-5)
     assert first["loss/anchor"] == pytest.approx(0, abs=1e-5)
+    assert first["loss/logit_anchor"] == pytest.approx(0, abs=1e-5)
     assert first["rewards/margins"] == pytest.approx(0, abs=1e-5)
 
 

@@ -120,7 +120,6 @@ def test_look_tunes_both_towers_and_measures_the_pictures_as_they_then_are(
         control_seeds=(0,),
         b=100.0,
         subjects=2,
-        depth=30,
         top=14,
         gap=8,
         towers="both",
@@ -153,9 +152,13 @@ def test_look_tunes_both_towers_and_measures_the_pictures_as_they_then_are(
         Parts(load_encoder(str(tiny_model)), 2, tmp_path / "run" / "cache").seen_by(tuned, measured.files)
 
 
-def test_look_tunes_no_image_tower_alone(tmp_path: Path) -> None:
+def test_look_refuses_an_image_tower_alone_and_lists_that_tell_nothing(tmp_path: Path) -> None:
     with pytest.raises(BeholderError, match="towers image"):
         look.LookExperiment(tmp_path, towers="image")
+    with pytest.raises(BeholderError, match="reference word"):
+        look.LookExperiment(tmp_path, reference="word")
+    with pytest.raises(BeholderError, match="--rest 5"):
+        look.LookExperiment(tmp_path, rest=5)
 
 
 def test_an_experiment_without_data_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
