@@ -218,7 +218,11 @@ def test_ctrl_c_does_not_wait_for_answers(tmp_path: Path) -> None:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/v1"
         command = [sys.executable, "-m", "retrieval", "rewrite", str(file), "--rewrite", f"llm:slow@{url}"]
         command += ["--model", "none", "--timeout", "3600"]
-        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+
+        def heard() -> None:  # a suite that runs in the background of a shell ignores it, and so would its children
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heard) as process:
             try:
                 asking, _ = silent.accept()
                 assert asking.recv(1)  # the question is on its way

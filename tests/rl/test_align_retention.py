@@ -22,7 +22,7 @@ def ranked(prefer: list[tuple[int, int]], size: int) -> RankedList:
     matrix = np.zeros((size, size), bool)
     for better, worse in prefer:
         matrix[better, worse] = True
-    return RankedList(0, np.arange(size), matrix, (), EMPTY)
+    return RankedList(0, 0, np.arange(size), matrix, (), EMPTY)
 
 
 def test_pair_figures_by_hand() -> None:
