@@ -123,6 +123,8 @@ def measure(config: LookExperiment, say: Say = lambda line: None) -> Run:
 
     Example: beholder align experiment look work/look --data ../shared/data
     """
+    if not config.glossary.is_file():
+        raise BeholderError(f"{config.glossary} is not there", "a table of words", "Name it with --glossary.")
     places = Places(data_folder(config.data), config.embeddings or config.run / "emb", load_encoder(config.model), say)
     record = places.encoder.record
     steps = Steps(config.run, say, len(config.anchors) + 3 + sum(len(config.seeds_of(kind)) for kind in KINDS))

@@ -157,6 +157,8 @@ def test_look_refuses_an_image_tower_alone_and_lists_that_tell_nothing(tmp_path:
         look.LookExperiment(tmp_path, towers="image")
     with pytest.raises(BeholderError, match="reference word"):
         look.LookExperiment(tmp_path, reference="word")
+    with pytest.raises(BeholderError, match=r"none\.tsv is not there"):
+        look.measure(look.LookExperiment(tmp_path, glossary=tmp_path / "none.tsv"))
     with pytest.raises(BeholderError, match="--rest 5"):
         look.LookExperiment(tmp_path, rest=5)
 
